@@ -1,0 +1,1 @@
+"""The instrumented service: users and orders, and the payments that they call."""

@@ -1,0 +1,22 @@
+"""What routes ask for: a session of the application's database."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.database import Database
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    database: Database = request.app.state.database
+    async with database.session() as session:
+        yield session
+
+
+# With the scope of the function, the connection is back in the pool before the response is sent.
+Session = Annotated[AsyncSession, Depends(_session, scope="function")]
+
+#: An id in a path; what PostgreSQL's integer holds.
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]

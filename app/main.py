@@ -1,0 +1,110 @@
+"""Composition root: settings -> database -> `api` (FastAPI) -> `app` (observed)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry
+
+from app.database import Database, PoolCollector
+from app.faults.board import FaultBoard
+from app.faults.router import faults_router
+from app.faults.slow_query import choose_unlucky, hook_into
+from app.health import QUIET, health_router
+from app.observability import Observability, ObservedApp, openapi_routes
+from app.orders.payments import PaymentsClient
+from app.orders.router import router as orders_router
+from app.problems import RESPONSES, ServiceError, UnavailableError, add_problem_handlers
+from app.settings import Settings
+from app.users.router import router as users_router
+from app.users.seed import seed_users
+
+logger = logging.getLogger(__name__)
+
+_START = 5.0  # seconds to wait for the database before requests are let in
+
+DESCRIPTION = """\
+Users and orders. Every response carries `X-Trace-ID`; every log line of the request has the same id."""
+
+
+def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
+    """Compose the service."""
+    registry = CollectorRegistry()
+    database = Database(settings.async_database_url, settings.database_pool_size)
+    payments = PaymentsClient(str(settings.payments_url), settings.payments_timeout)
+    board = FaultBoard(database)
+    faulty = settings.faults == "on"
+    registry.register(PoolCollector(database))
+    registry.register(board)
+    if faulty:
+        hook_into(database.engine)
+
+    api = FastAPI(
+        title="Users and orders",
+        description=DESCRIPTION,
+        lifespan=_lifespan(database, payments, board if faulty else None),
+        dependencies=[Depends(choose_unlucky(board))] if faulty else None,
+        responses=RESPONSES,
+    )
+    api.state.database = database
+    api.state.payments = payments
+    api.include_router(users_router)
+    api.include_router(orders_router)
+    api.include_router(health_router(registry, {"database": database.ping, "payments": payments.ping}))
+    if faulty:
+        api.include_router(faults_router(board))
+    add_problem_handlers(api)
+
+    observability = Observability(
+        "api",
+        instance=settings.own_instance,
+        registry=registry,
+        routes=openapi_routes(api),
+        quiet=QUIET,
+        own_errors=(ServiceError,),
+        payload_values={"user_id", "sku", "quantity"},
+    )
+    return observability, observability.wrap(api)
+
+
+def _lifespan(
+    database: Database, payments: PaymentsClient, board: FaultBoard | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            ready = asyncio.Event()
+            chores = [tasks.create_task(_prepare(database, ready))]
+            # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ready.wait(), _START)
+            if board is not None:
+                chores.append(tasks.create_task(_watch(board, ready)))
+            logger.info("Service started", extra={"event": "service.started"})
+            yield
+            for chore in chores:
+                chore.cancel()
+        await payments.close()
+        await database.engine.dispose()
+        logger.info("Service stopped", extra={"event": "service.stopped"})
+
+    return lifespan
+
+
+async def _prepare(database: Database, ready: asyncio.Event) -> None:
+    """Create and seed the tables as soon as the database answers."""
+    while not ready.is_set():
+        try:
+            await database.prepare(seed_users)
+        except UnavailableError:
+            logger.warning("Tables cannot be prepared yet: the database does not answer")
+            await asyncio.sleep(1)
+        else:
+            ready.set()
+
+
+async def _watch(board: FaultBoard, ready: asyncio.Event) -> None:
+    await ready.wait()
+    await board.watch()

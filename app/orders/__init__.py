@@ -1,0 +1,1 @@
+"""Orders: router -> service -> repository, and a call to payments."""

@@ -1,0 +1,41 @@
+"""Orders in the database."""
+
+import logging
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.orders.models import Order
+from app.pages import Page
+
+logger = logging.getLogger(__name__)
+
+
+class OrderRepository:
+    """Orders, by session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        """Read and write through `session`."""
+        self._session = session
+
+    async def get(self, order_id: int) -> Order | None:
+        """Return the order, or `None`."""
+        order = await self._session.get(Order, order_id)
+        logger.debug("Order %s in the database", "found" if order else "not found", extra={"order_id": order_id})
+        return order
+
+    async def page(self, page: Page, user_id: int | None) -> tuple[Sequence[Order], int]:
+        """Return one page of orders, the latest first, and how many there are; of one user, if one is given."""
+        chosen = select(Order) if user_id is None else select(Order).where(Order.user_id == user_id)
+        latest = chosen.order_by(Order.id.desc()).limit(page.limit).offset(page.offset)
+        orders = (await self._session.scalars(latest)).all()
+        total = await self._session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+        logger.debug("%d of %d orders read", len(orders), total)
+        return orders, total
+
+    async def save(self, order: Order) -> None:
+        """Store an order, new or changed, and give the connection back."""
+        self._session.add(order)
+        await self._session.commit()
+        logger.debug("Order stored as %s", order.status, extra={"order_id": order.id})

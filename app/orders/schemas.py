@@ -1,0 +1,32 @@
+"""What clients send and get about orders."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["pending", "paid", "declined", "unpaid"]
+
+
+class NewOrder(BaseModel):
+    """An order to place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    sku: Annotated[str, Field(max_length=40)]
+    quantity: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class OrderOut(BaseModel):
+    """An order."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    user_id: int
+    sku: str
+    quantity: int
+    amount_cents: int
+    status: Status
+    created_at: datetime

@@ -1,0 +1,28 @@
+"""Composition root of payments."""
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from app.health import QUIET, health_router
+from app.observability import Observability, ObservedApp, openapi_routes
+from app.payments.router import charges_router
+from app.problems import RESPONSES, add_problem_handlers
+from app.settings import PaymentsSettings
+
+
+def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
+    """Compose the service."""
+    registry = CollectorRegistry()
+    api = FastAPI(title="Payments", responses=RESPONSES)
+    api.include_router(charges_router())
+    api.include_router(health_router(registry, checks={}))
+    add_problem_handlers(api)
+    observability = Observability(
+        "payments",
+        instance=settings.own_instance,
+        registry=registry,
+        routes=openapi_routes(api),
+        quiet=QUIET,
+        payload_values={"order_id", "amount_cents"},
+    )
+    return observability, observability.wrap(api)

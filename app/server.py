@@ -1,0 +1,68 @@
+"""One of the services, composed and served by uvicorn."""
+
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from prometheus_client import disable_created_metrics
+from pydantic import ValidationError
+
+from app import main as api
+from app.observability import Observability, ObservedApp, configure_logging
+from app.payments import main as payments
+from app.settings import PaymentsSettings, ServerSettings, Settings
+
+_STOP = 8  # seconds for requests in flight; Docker kills after 10
+_KEEP_ALIVE = 75  # seconds; longer than a load user pauses, or it finds its connection closed
+
+_SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], tuple[Observability, ObservedApp]]]] = {
+    "api": (Settings, api.create_app),
+    "payments": (PaymentsSettings, payments.create_app),
+}
+
+
+class CannotServeError(Exception):
+    """A sentence that says what a person has to mend."""
+
+
+def serve(service: str) -> None:
+    """Serve `service` until a signal stops it; `CannotServeError` if its settings or its port are wrong."""
+    kind, create_app = _SERVICES[service]
+    disable_created_metrics()  # a second series for every counter and histogram, which nobody reads
+    settings = _settings(kind)
+    observability, app = create_app(settings)
+    configure_logging(observability)
+    logging.getLogger("app").setLevel(settings.log_level.upper())
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # ours is there already
+        access_log=False,  # `request.finished` says more
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_STOP,
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[_listen(settings.host, settings.port)])
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell expects after Ctrl-C
+
+
+def _settings(kind: type[ServerSettings]) -> ServerSettings:
+    try:
+        return kind()
+    except ValidationError as exc:
+        wrong = "; ".join(f"{str(error['loc'][0]).upper()}: {error['msg']}" for error in exc.errors())
+        raise CannotServeError(wrong) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        msg = f"Cannot listen on {host}:{port}: {exc.strerror}. Stop what uses it, or set HOST or PORT."
+        raise CannotServeError(msg) from None

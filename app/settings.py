@@ -1,0 +1,69 @@
+"""Every environment variable of the services, in one place."""
+
+import socket
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, HttpUrl
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_ASYNC_DRIVERS = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+def _database_url(text: str) -> str:
+    """Check a URL as people write it, without repeating it: it may hold a password."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = URL.create("none")
+    if url.drivername not in _ASYNC_DRIVERS:
+        msg = "should look like postgresql://user:password@host/name or sqlite:///file.db"
+        raise ValueError(msg)
+    return text
+
+
+class ServerSettings(BaseSettings):
+    """What every service needs: where it listens, and how much it says."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    instance: str = ""
+
+    @property
+    def own_instance(self) -> str:
+        """`ip:port` as Prometheus sees this process; `INSTANCE` overrides it."""
+        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        address = socket.gethostbyname(socket.gethostname()) if everywhere else self.host
+        return self.instance or f"{address}:{self.port}"
+
+
+class PaymentsSettings(ServerSettings):
+    """The payments service's own."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8001
+
+
+class Settings(ServerSettings):
+    """The main service's own."""
+
+    database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///spike-to-log.db"
+    database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    payments_url: HttpUrl = HttpUrl("http://127.0.0.1:8001")
+    payments_timeout: Annotated[float, Field(gt=0, le=30)] = 2.0
+    faults: Literal["on", "off"] = "off"
+
+    @property
+    def async_database_url(self) -> URL:
+        """The database's URL with the driver that the service uses."""
+        url = make_url(self.database_url)
+        return url.set(drivername=_ASYNC_DRIVERS[url.drivername])

@@ -1,0 +1,1 @@
+"""Users: router -> service -> repository."""

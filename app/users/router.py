@@ -1,0 +1,48 @@
+"""The routes of users."""
+
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from app.dependencies import Id, Session
+from app.pages import Listed, PageQuery
+from app.users.models import User
+from app.users.repository import UserRepository
+from app.users.schemas import NewUser, UserOut
+from app.users.service import UserService
+
+logger = logging.getLogger(__name__)
+router = APIRouter(prefix="/users", tags=["users"])
+
+
+def user_service(session: Session) -> UserService:
+    """Compose the service for one request."""
+    return UserService(UserRepository(session))
+
+
+Service = Annotated[UserService, Depends(user_service)]
+
+
+@router.get("", response_model=Listed[UserOut])
+async def list_users(page: PageQuery, users: Service) -> dict[str, object]:
+    """List users, the oldest first."""
+    logger.debug("Listing users")
+    items, total = await users.page(page)
+    return {"items": items, "total": total, "limit": page.limit, "offset": page.offset}
+
+
+@router.get("/{user_id}", response_model=UserOut)
+async def get_user(user_id: Id, users: Service) -> User:
+    """Get one user."""
+    logger.debug("Fetching a user", extra={"user_id": user_id})
+    return await users.get(user_id)
+
+
+@router.post("", status_code=201, response_model=UserOut)
+async def create_user(new: NewUser, users: Service, response: Response) -> User:
+    """Create a user."""
+    logger.debug("Creating a user")
+    user = await users.create(new.email, new.name)
+    response.headers["Location"] = f"/users/{user.id}"
+    return user
