@@ -1,0 +1,1 @@
+"""The dashboards' source; `python -m grafana.build` writes dashboards/*.json."""

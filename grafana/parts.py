@@ -1,0 +1,123 @@
+"""What the dashboards are made of: queries, links and tables in the forms that were seen to work."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from grafana_foundation_sdk.builders import dashboard, loki, prometheus, table, text
+from grafana_foundation_sdk.models.common import DataSourceRef, TableCellHeight
+from grafana_foundation_sdk.models.dashboard import (
+    DataTransformerConfig,
+    DynamicConfigValue,
+    VariableOption,
+    VariableRefresh,
+)
+from grafana_foundation_sdk.models.loki import LokiQueryDirection
+from grafana_foundation_sdk.models.loki import QueryEditorMode as LokiEditor
+from grafana_foundation_sdk.models.prometheus import QueryEditorMode as PrometheusEditor
+from grafana_foundation_sdk.models.text import TextMode
+
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
+LOKI = DataSourceRef(type_val="loki", uid="loki")
+
+# From the palette of Okabe and Ito, which colour-blind people can tell apart.
+ORANGE, BLUE, GREEN, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#D55E00"
+
+# `time` and `time.window` need no arithmetic, which links cannot do: five minutes on both sides of a moment.
+AROUND = "time={}&time.window=600000"
+TRACE_LOGS = "/d/trace-logs/trace-logs"
+SERVICE = "/d/service/service"
+# The moment of a table's row, as links know it.
+ROW_TIME = "${__data.fields.Time.numeric}"
+
+
+class Column(NamedTuple):
+    """A column of a table: its title, and how its cells look."""
+
+    title: str
+    properties: Mapping[str, object] = {}
+
+
+def variable(name: str) -> str:
+    """Return the value of a variable for a quoted string of LogQL or PromQL.
+
+    Links and people may put anything into a variable. Encoded, a valid value stays as it is, and nothing can end the
+    quotes.
+    """
+    return f"${{{name}:percentencode}}"
+
+
+#: A column of times: what is seen together is of one day.
+CLOCK: Mapping[str, object] = {"unit": "time:HH:mm:ss.SSS", "custom.width": 120}
+
+
+def links(title: str, url: str) -> dict[str, object]:
+    """Return the property of a column whose cells lead somewhere."""
+    return {"links": [{"title": title, "url": url}]}
+
+
+def metric(expr: str, legend: str, *, dots: bool = False) -> prometheus.Dataquery:
+    """Return a query of a range; with `dots`, its exemplars are shown (of a panel's first query only)."""
+    query = prometheus.Dataquery().datasource(PROMETHEUS).editor_mode(PrometheusEditor.CODE)
+    return query.expr(expr).legend_format(legend).range().exemplar(dots)
+
+
+def lines(expr: str, most: int, direction: LokiQueryDirection = LokiQueryDirection.BACKWARD) -> loki.Dataquery:
+    """Return a query for lines."""
+    query = loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range")
+    return query.expr(expr).max_lines(most).direction(direction)
+
+
+def words(content: str, height: int) -> text.Panel:
+    """Return a panel of Markdown without a frame."""
+    return text.Panel().mode(TextMode.MARKDOWN).content(content).transparent(True).span(24).height(height)
+
+
+def table_of_lines(
+    expr: str, columns: Mapping[str, Column], most: int, extra: Sequence[DataTransformerConfig] = ()
+) -> table.Panel:
+    """Return a table whose columns are `Time` and labels of the lines that `expr` finds."""
+    panel = table.Panel().datasource(LOKI).with_target(lines(expr, most)).cell_height(TableCellHeight.SM)
+    paths = [{"path": name, "alias": name} for name in columns if name != "Time"]
+    panel.with_transformation(
+        DataTransformerConfig(
+            id_val="extractFields",
+            options={"source": "labels", "format": "json", "jsonPaths": paths, "keepTime": True, "replace": True},
+        )
+    )
+    for transformation in extra:
+        panel.with_transformation(transformation)
+    order = {name: index for index, name in enumerate(columns)}
+    panel.with_transformation(
+        DataTransformerConfig(
+            id_val="organize", options={"indexByName": order, "excludeByName": {}, "renameByName": {}}
+        )
+    )
+    for name, column in columns.items():
+        # A cell without a value would show the text of the empty table.
+        properties = {"displayName": column.title, "noValue": "-", **column.properties}
+        panel.override_by_name(name, [DynamicConfigValue(id_val=key, value=value) for key, value in properties.items()])
+    return panel
+
+
+def as_number(*fields: str) -> DataTransformerConfig:
+    """Make numbers of fields, which are texts in lines."""
+    conversions = [{"targetField": field, "destinationType": "number"} for field in fields]
+    return DataTransformerConfig(id_val="convertFieldType", options={"conversions": conversions, "fields": {}})
+
+
+def largest(field: str, count: int) -> list[DataTransformerConfig]:
+    """Keep the `count` rows with the largest `field`."""
+    return [
+        DataTransformerConfig(id_val="sortBy", options={"fields": {}, "sort": [{"field": field, "desc": True}]}),
+        DataTransformerConfig(id_val="limit", options={"limitField": count}),
+    ]
+
+
+def service_variable() -> dashboard.QueryVariable:
+    """Return the variable that every dashboard has; a service shows up as soon as it has requests."""
+    query = "label_values(http_request_duration_seconds_count, job)"
+    variable = dashboard.QueryVariable("service").label("service").datasource(PROMETHEUS)
+    variable.query({"query": query, "refId": "service"}).definition(query)
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).current(
+        VariableOption(selected=True, text="api", value="api")
+    )

@@ -1,0 +1,121 @@
+"""The dashboard `trace-logs`: one request, by its id; the walk's end, and the way back."""
+
+from grafana_foundation_sdk.builders import dashboard, logs, table
+from grafana_foundation_sdk.models.common import LogsSortOrder
+from grafana_foundation_sdk.models.dashboard import VariableHide
+from grafana_foundation_sdk.models.loki import LokiQueryDirection
+
+from grafana.parts import (
+    AROUND,
+    CLOCK,
+    LOKI,
+    ROW_TIME,
+    SERVICE,
+    Column,
+    as_number,
+    lines,
+    links,
+    service_variable,
+    table_of_lines,
+    variable,
+    words,
+)
+
+INTRODUCTION = """\
+**All log lines of one request, from every service that it went through.**
+The box above takes a trace id: the `X-Trace-ID` of a response, the `trace_id` of a log line or of a problem, or an \
+`X-Request-ID` that you sent yourself. The time range has to contain the request."""
+
+_LINES = f'{{service_name=~".+"}} | trace_id="{variable("trace_id")}" | trace_id!=""'
+
+# Service, route and message, and what makes a line worth reading. Its details have the JSON, as `line`.
+_READABLE = (
+    '{{printf "%-9s" .service_name}}{{if .route}} {{.method}} {{.route}}{{end}} {{.message}}'
+    "{{if .status}} {{.status}} in {{.duration_ms}} ms{{end}}{{if .statement_ms}} in {{.statement_ms}} ms{{end}}"
+    "{{if .error_type}} {{.error_type}}{{end}}"
+)
+
+
+def trace_logs() -> dashboard.Dashboard:
+    """Build the dashboard."""
+    return (
+        dashboard.Dashboard("Trace logs")
+        .uid("trace-logs")
+        .description("The log lines of one request.")
+        .tags(["spike-to-log"])
+        .readonly()
+        .timezone("utc")
+        .refresh("")
+        .time("now-1h", "now")
+        .with_variable(dashboard.TextBoxVariable("trace_id").label("trace id").default_value(""))
+        .with_variable(service_variable().hide(VariableHide.HIDE_VARIABLE))
+        .link(
+            dashboard.DashboardLink("Back to the spike")
+            .url(SERVICE)
+            .keep_time(True)
+            .include_vars(False)
+            .icon("arrow-left")
+        )
+        .with_panel(words(INTRODUCTION, 3))
+        .with_panel(_facts())
+        .with_panel(_all_lines())
+    )
+
+
+def _facts() -> table.Panel:
+    fields = (
+        "method",
+        "route",
+        "status",
+        "outcome",
+        "duration_ms",
+        "db_ms",
+        "db_calls",
+        "pool_wait_ms",
+        "upstream_ms",
+        "user_id",
+    )
+    expr = f'{_LINES} |= `"event":"request.finished"` | json {", ".join(fields)}, request_id'
+    back = links(
+        "Back to the spike", f"{SERVICE}?var-service=${{__data.fields.service_name}}&{AROUND.format(ROW_TIME)}"
+    )
+    columns = {
+        "Time": Column("Finished", {**back, **CLOCK}),
+        "service_name": Column("Service", {"custom.width": 100}),
+        "method": Column("Method", {"custom.width": 80}),
+        "route": Column("Route"),
+        "status": Column("Status", {"custom.width": 80}),
+        "outcome": Column("Outcome", {"custom.width": 90}),
+        "duration_ms": Column("Duration", {"unit": "ms", "custom.width": 90}),
+        "db_ms": Column("Database", {"unit": "ms", "custom.width": 95}),
+        "pool_wait_ms": Column("Pool wait", {"unit": "ms", "custom.width": 95}),
+        "upstream_ms": Column("Upstream", {"unit": "ms", "custom.width": 95}),
+        "user_id": Column("User", {"custom.width": 80}),
+        "request_id": Column("Request id", {"custom.width": 200}),
+    }
+    return (
+        table_of_lines(expr, columns, 100, [as_number("duration_ms", "db_ms", "pool_wait_ms", "upstream_ms")])
+        .title("Request ${trace_id}")
+        .description("One row for each service that the request went through. Click the time to go back to the spike.")
+        .no_value("Paste a trace id above, and choose a time that contains the request.")
+        .span(24)
+        .height(6)
+    )
+
+
+def _all_lines() -> logs.Panel:
+    expr = f"{_LINES} | label_format line=`{{{{__line__}}}}` | json | line_format `{_READABLE}`"
+    return (
+        logs.Panel()
+        .title("Lines of all services")
+        .description("In the order of their times. Open a line for its fields and for the JSON as it was written.")
+        .datasource(LOKI)
+        .with_target(lines(expr, 2000, LokiQueryDirection.FORWARD))
+        .show_time(True)
+        .wrap_log_message(True)
+        .enable_log_details(True)
+        .sort_order(LogsSortOrder.ASCENDING)
+        .no_value("No lines of this id in this time.")
+        .span(24)
+        .height(18)
+    )

@@ -1,0 +1,1 @@
+"""The load: users that browse, buy and report, and incidents among them."""

@@ -1,0 +1,57 @@
+"""`python -m loadtest`: Locust with its page, and a gentle run that starts by itself unless LOAD=off."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, HttpUrl, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LoadSettings(BaseSettings):
+    """The environment variables of the load."""
+
+    model_config = SettingsConfigDict(env_prefix="LOAD_", frozen=True, env_ignore_empty=True)
+
+    auto: Annotated[Literal["on", "off"], Field(validation_alias="LOAD")] = "on"
+    target: HttpUrl = HttpUrl("http://127.0.0.1:8000")
+    users: Annotated[int, Field(ge=1, le=1000)] = 20
+    run_time: Annotated[str, Field(pattern=r"^\d+[smh]$")] = "30m"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8089
+
+    def command(self) -> list[str]:
+        """Return Locust's command line."""
+        automatic = ["--autostart", "--users", str(self.users), "--run-time", self.run_time]
+        return [
+            sys.executable, "-m", "locust",
+            "--locustfile", str(Path(__file__).with_name("locustfile.py")),
+            "--host", str(self.target).rstrip("/"),
+            "--web-host", self.host, "--web-port", str(self.port),
+            "--class-picker", "--spawn-rate", "10",
+            # Longer than the slowest request, so that none is cut off when a run ends.
+            "--stop-timeout", "15",
+            "--skip-log-setup", "--exit-code-on-error", "0",
+            *(automatic if self.auto == "on" else []),
+        ]  # fmt: skip
+
+
+def main() -> None:
+    """Become Locust: it patches the standard library, so nothing else lives in its process."""
+    try:
+        settings = LoadSettings()
+    except ValidationError as exc:
+        names = ["LOAD" if error["loc"] == ("LOAD",) else f"LOAD_{error['loc'][0]}".upper() for error in exc.errors()]
+        wrong = [f"{name}: {error['msg']}" for name, error in zip(names, exc.errors(), strict=True)]
+        sys.stderr.write("; ".join(wrong) + "\n")
+        sys.exit(2)
+    address = socket.gethostbyname(socket.gethostname()) if settings.host == "0.0.0.0" else settings.host  # noqa: S104
+    os.environ["INSTANCE"] = f"{address}:{settings.port}"
+    command = settings.command()
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The proof. The folders are named for the rooms that they test."""

@@ -1,0 +1,177 @@
+"""The stack of docker-compose.yml as native processes, with the same configuration files."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.processes import Processes, free_port
+from tests.stack.compose import compose
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
+
+
+class MissingServerError(Exception):
+    """A server is not on this machine."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the parts of a running stack answer."""
+
+    api: str
+    prometheus: str
+    loki: str
+    grafana: str | None = None
+
+
+def server(name: str) -> Path:
+    """Return the path of a server's program; `MissingServerError` if there is none."""
+    for candidate in (SERVERS / name, shutil.which(name)):
+        if candidate and Path(candidate).exists():
+            return Path(candidate)
+    msg = f"{name} is neither in {SERVERS} nor on the PATH; make servers builds it"
+    raise MissingServerError(msg)
+
+
+def postgres_program(name: str) -> Path:
+    """Return the path of one of PostgreSQL's programs, which Debian keeps off the PATH."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    found = shutil.which(name)
+    if found:
+        candidates.insert(0, Path(found))
+    if not candidates:
+        msg = f"PostgreSQL's {name} is not here; apt install postgresql"
+        raise MissingServerError(msg)
+    return candidates[0]
+
+
+class NativeStack:
+    """Starts the parts in order and knows their addresses; they stop with the `with` block."""
+
+    def __init__(self) -> None:
+        """Make a folder for data and lines: a short path, for PostgreSQL's socket, and open to its user."""
+        self.folder = Path(tempfile.mkdtemp(prefix="stack-"))
+        self.folder.chmod(0o755)
+        self.lines = self.folder / "lines"
+        self.lines.mkdir()
+        self.services = Processes(self.lines)
+        self.servers = Processes(self.folder)
+        self._ports: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Begin with nothing started."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything; the services first, so that their last lines are carried."""
+        self.services.__exit__(None, None, None)
+        self.servers.__exit__(None, None, None)
+        shutil.rmtree(self.folder)
+
+    def start(self) -> Stack:
+        """Start PostgreSQL, the services and the servers; return when all answer."""
+        self.start_services(self.start_postgres())
+        self.start_loki()
+        self.start_alloy()
+        self.start_prometheus()
+        grafana = self.start_grafana()
+        return Stack(self.url("api"), self.url("prometheus"), self.url("loki"), grafana)
+
+    def url(self, name: str) -> str:
+        """Return the address of a part, which keeps its port when it is started again."""
+        return f"http://{self._address(name)}"
+
+    def _address(self, name: str) -> str:
+        return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
+
+    def start_postgres(self) -> str:
+        """Start PostgreSQL on a socket alone, as in compose; return its `DATABASE_URL`."""
+        data, sockets = self.folder / "postgres", self.folder / "sockets"
+        user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to be root
+        for folder in (data, sockets):
+            folder.mkdir()
+            if user:
+                shutil.chown(folder, user)
+        self.servers.run("initdb", [postgres_program("initdb"), "-D", data, "-U", "app", "-A", "trust"], user)
+        command: list[str | Path] = [postgres_program("postgres"), "-D", data, "-k", sockets, "-c", "listen_addresses="]
+        self.servers.start("postgres", command, user=user)
+        eventually(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
+        return f"postgresql://app@/postgres?host={sockets}"
+
+    def start_services(self, database_url: str) -> None:
+        """Start payments and two replicas of the main service."""
+        settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": self.url("payments"), "FAULTS": "on"}
+        for name in ("payments", "api", "api-2"):
+            service = name.removesuffix("-2")
+            port = self.url(name).rpartition(":")[2]
+            command = [sys.executable, "-m", "app", service]
+            self.services.start(name, command, {**settings, "PORT": port, "LOG_LEVEL": "debug"})
+        for name in ("payments", "api", "api-2"):
+            self.services.answers(name, f"{self.url(name)}/readyz")
+
+    def start_loki(self) -> None:
+        """Start Loki with the shipped file; its ports and its folder are others here."""
+        host, port = self._address("loki").split(":")
+        command: list[str | Path] = [
+            server("loki"), "-config.file", ROOT / "loki/loki.yml", "-config.expand-env=true",
+            f"-server.http-listen-address={host}", f"-server.http-listen-port={port}",
+            f"-server.grpc-listen-port={free_port()}",
+        ]  # fmt: skip
+        self.servers.start("loki", command, {"LOKI_DATA": f"{self.folder}/loki"})
+        self.servers.answers("loki", f"{self.url('loki')}/ready")
+
+    def start_alloy(self) -> None:
+        """Start Alloy with the shipped pipeline, which reads files here."""
+        config = self.folder / "alloy"
+        config.mkdir(exist_ok=True)
+        for name in ("pipeline.alloy", "files.alloy"):
+            shutil.copy(ROOT / "alloy" / name, config)
+        command: list[str | Path] = [
+            server("alloy"), "run", config, f"--storage.path={self.folder}/alloy-data", "--disable-reporting",
+            f"--server.http.listen-addr={self._address('alloy')}",
+        ]  # fmt: skip
+        environment = {"LOKI_URL": f"{self.url('loki')}/loki/api/v1/push", "LINES": str(self.lines)}
+        self.servers.start("alloy", command, environment)
+        self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
+
+    def start_prometheus(self) -> None:
+        """Start Prometheus with the shipped file; its targets are the native processes."""
+        config = self.folder / "prometheus"
+        (config / "scrape").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "prometheus/prometheus.yml", config)
+        targets = {"api": [self._address("api"), self._address("api-2")], "payments": [self._address("payments")]}
+        jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
+        (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
+        command: list[str | Path] = [
+            server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
+            "--enable-feature=exemplar-storage", f"--web.listen-address={self._address('prometheus')}",
+        ]  # fmt: skip
+        self.servers.start("prometheus", command)
+        self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
+
+    def start_grafana(self) -> str | None:
+        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry."""
+        if not (home := os.environ.get("GRAFANA_HOME")):
+            return None
+        host, port = self._address("grafana").split(":")
+        environment = {
+            **compose()["services"]["grafana"]["environment"],
+            "PROMETHEUS_URL": self.url("prometheus"),
+            "LOKI_URL": self.url("loki"),
+            "DASHBOARDS": str(ROOT / "grafana/dashboards"),
+            "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(ROOT / "grafana/dashboards/service.json"),
+            "GF_PATHS_PROVISIONING": str(ROOT / "grafana/provisioning"),
+            "GF_PATHS_DATA": f"{self.folder}/grafana",
+            "GF_SERVER_HTTP_ADDR": host,
+            "GF_SERVER_HTTP_PORT": port,
+        }
+        self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
+        self.servers.answers("grafana", f"{self.url('grafana')}/api/dashboards/uid/service")
+        return self.url("grafana")
