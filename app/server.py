@@ -1,6 +1,7 @@
 """One of the services, composed and served by uvicorn."""
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -64,5 +65,5 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
-        msg = f"Cannot listen on {host}:{port}: {exc.strerror}. Stop what uses it, or set HOST or PORT."
+        msg = f"Cannot listen on {host}:{port}: {os.strerror(exc.errno or 0)}. Stop what uses it, or set HOST or PORT."
         raise CannotServeError(msg) from None

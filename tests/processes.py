@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def short_folder() -> Path:
+    """Make a folder whose path is short enough for a socket in it, and that PostgreSQL's user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="spike-"))
+    folder.chmod(0o755)
+    return folder
 
 
 class Processes:
@@ -77,6 +85,10 @@ class Processes:
         process.send_signal(number)
         return process.wait(30)
 
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a process, and go on."""
+        self._running[name].send_signal(number)
+
     def stop(self, name: str) -> int:
         """Ask a process to stop, insist after 15 s, and return its exit code."""
         process = self._running.pop(name)
@@ -87,15 +99,15 @@ class Processes:
             process.kill()
             return process.wait()
 
-    def answers(self, name: str, url: str, seconds: float = 30) -> None:
-        """Wait until `url` gives 200; a process that ended instead is an error that shows its last lines."""
+    def answers(self, name: str, url: str, seconds: float = 30, status: int = 200) -> None:
+        """Wait until `url` gives `status`; a process that ended instead is an error that shows its last lines."""
 
         def look() -> bool:
             if self._running[name].poll() is not None:
                 msg = f"{name} ended with {self._running[name].returncode}:\n{self.last_lines(name)}"
                 raise AssertionError(msg)
             try:
-                return httpx2.get(url, timeout=2).status_code == httpx2.codes.OK
+                return httpx2.get(url, timeout=5).status_code == status
             except httpx2.HTTPError:
                 return False
 

@@ -4,21 +4,16 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.processes import Processes, free_port
-from tests.stack.compose import compose
-from tests.waiting import eventually
+from tests.postgres import MissingProgramError, start_postgres
+from tests.processes import Processes, free_port, short_folder
+from tests.compose import compose
 
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
-
-
-class MissingServerError(Exception):
-    """A server is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -30,35 +25,29 @@ class Stack:
     loki: str
     grafana: str | None = None
 
+    @classmethod
+    def published(cls) -> Self:
+        """Return the addresses that docker-compose.yml publishes."""
+        ports = {"API": 8000, "PROMETHEUS": 9090, "LOKI": 3100, "GRAFANA": 3000}
+        urls = [f"http://127.0.0.1:{os.environ.get(f'{name}_PORT', port)}" for name, port in ports.items()]
+        return cls(*urls)
+
 
 def server(name: str) -> Path:
-    """Return the path of a server's program; `MissingServerError` if there is none."""
+    """Return the path of a server's program; `MissingProgramError` if there is none."""
     for candidate in (SERVERS / name, shutil.which(name)):
         if candidate and Path(candidate).exists():
             return Path(candidate)
     msg = f"{name} is neither in {SERVERS} nor on the PATH; make servers builds it"
-    raise MissingServerError(msg)
-
-
-def postgres_program(name: str) -> Path:
-    """Return the path of one of PostgreSQL's programs, which Debian keeps off the PATH."""
-    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    found = shutil.which(name)
-    if found:
-        candidates.insert(0, Path(found))
-    if not candidates:
-        msg = f"PostgreSQL's {name} is not here; apt install postgresql"
-        raise MissingServerError(msg)
-    return candidates[0]
+    raise MissingProgramError(msg)
 
 
 class NativeStack:
     """Starts the parts in order and knows their addresses; they stop with the `with` block."""
 
     def __init__(self) -> None:
-        """Make a folder for data and lines: a short path, for PostgreSQL's socket, and open to its user."""
-        self.folder = Path(tempfile.mkdtemp(prefix="stack-"))
-        self.folder.chmod(0o755)
+        """Make a folder for data and lines."""
+        self.folder = short_folder()
         self.lines = self.folder / "lines"
         self.lines.mkdir()
         self.services = Processes(self.lines)
@@ -77,7 +66,7 @@ class NativeStack:
 
     def start(self) -> Stack:
         """Start PostgreSQL, the services and the servers; return when all answer."""
-        self.start_services(self.start_postgres())
+        self.start_services(start_postgres(self.servers))
         self.start_loki()
         self.start_alloy()
         self.start_prometheus()
@@ -90,20 +79,6 @@ class NativeStack:
 
     def _address(self, name: str) -> str:
         return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
-
-    def start_postgres(self) -> str:
-        """Start PostgreSQL on a socket alone, as in compose; return its `DATABASE_URL`."""
-        data, sockets = self.folder / "postgres", self.folder / "sockets"
-        user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to be root
-        for folder in (data, sockets):
-            folder.mkdir()
-            if user:
-                shutil.chown(folder, user)
-        self.servers.run("initdb", [postgres_program("initdb"), "-D", data, "-U", "app", "-A", "trust"], user)
-        command: list[str | Path] = [postgres_program("postgres"), "-D", data, "-k", sockets, "-c", "listen_addresses="]
-        self.servers.start("postgres", command, user=user)
-        eventually(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
-        return f"postgresql://app@/postgres?host={sockets}"
 
     def start_services(self, database_url: str) -> None:
         """Start payments and two replicas of the main service."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-FILE = Path(__file__).parents[2] / "docker-compose.yml"
+FILE = Path(__file__).parents[1] / "docker-compose.yml"
 
 
 class _Loader(yaml.SafeLoader):

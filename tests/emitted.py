@@ -1,0 +1,74 @@
+"""What a service emits, as its tests read it: lines and samples."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from app.observability import Observability, configure_logging, metrics_page
+from app.observability._asgi import ASGIApp
+
+Line = dict[str, Any]
+
+
+def parse(text: str) -> list[Line]:
+    """Return lines of JSON; anything else among them is an error."""
+
+    def refuse(constant: str) -> None:
+        msg = f"{constant} is no JSON"
+        raise ValueError(msg)
+
+    lines = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    assert all(isinstance(line, dict) for line in lines)
+    return lines
+
+
+@dataclass
+class Emitted:
+    """The stream and the registry of one service under test."""
+
+    stream: io.StringIO
+    registry: CollectorRegistry | None = None
+
+    def observe(self, app: ASGIApp, **options: Any) -> httpx2.AsyncClient:
+        """Observe `app`, and return a client that calls it in this process."""
+        self.registry = CollectorRegistry()
+        observability = Observability("tested", instance="127.0.0.1:1", registry=self.registry, **options)
+        configure_logging(observability, self.stream, "DEBUG")
+        transport = httpx2.ASGITransport(observability.wrap(app), raise_app_exceptions=False)  # type: ignore[arg-type]
+        return httpx2.AsyncClient(transport=transport, base_url="http://tested")
+
+    def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:
+        """Return the lines so far, without those of other libraries."""
+        return [line for line in parse(self.stream.getvalue()) if where(line) and not line["logger"].startswith("httpx2")]
+
+    def finished(self) -> Line:
+        """Return the one line of the one finished request."""
+        (line,) = self.lines(lambda line: line.get("event") == "request.finished")
+        return line
+
+    def failed(self) -> Line:
+        """Return the one line of the one failed request."""
+        (line,) = self.lines(lambda line: line.get("event") == "request.failed")
+        return line
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return the value of a sample."""
+        assert self.registry is not None
+        return self.registry.get_sample_value(name, labels)
+
+    def exemplars(self) -> list[tuple[dict[str, str], dict[str, str], float]]:
+        """Return the bucket's labels, the exemplar's labels and its value, for every exemplar."""
+        assert self.registry is not None
+        page, _ = metrics_page(self.registry, "application/openmetrics-text; version=1.0.0")
+        return [
+            (sample.labels, sample.exemplar.labels, sample.exemplar.value)
+            for family in text_string_to_metric_families(page.decode())
+            for sample in family.samples
+            if sample.exemplar
+        ]

@@ -1,0 +1,45 @@
+"""A real PostgreSQL, as in docker-compose.yml: on a socket alone, and without a password."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.processes import Processes
+from tests.waiting import eventually
+
+
+class MissingProgramError(Exception):
+    """A program is not on this machine; the message says how to get it."""
+
+
+def start_postgres(processes: Processes) -> str:
+    """Start PostgreSQL in the folder of `processes`; return its `DATABASE_URL`; `MissingProgramError`."""
+    data, sockets = processes.folder / "postgres", processes.folder / "sockets"
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to be root
+    for folder in (data, sockets):
+        folder.mkdir()
+        if user:
+            shutil.chown(folder, user)
+    processes.run("initdb", [program("initdb"), "-D", data, "-U", "app", "-A", "trust", "--no-sync"], user)
+    command: list[str | Path] = [program("postgres"), "-D", data, "-k", sockets, "-c", "listen_addresses="]
+    processes.start("postgres", command, user=user)
+    eventually(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
+    return f"postgresql://app@/postgres?host={sockets}"
+
+
+def create_database(url: str, name: str) -> str:
+    """Create an empty database beside the one of `url`; return its URL."""
+    sockets = url.partition("?host=")[2]
+    subprocess.run([program("createdb"), "-h", sockets, "-U", "app", name], check=True)  # noqa: S603
+    return url.replace("/postgres?", f"/{name}?")
+
+
+def program(name: str) -> Path:
+    """Return the path of one of PostgreSQL's programs, which Debian keeps off the PATH; `MissingProgramError`."""
+    candidates = [shutil.which(name), *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)]
+    found = next(filter(None, candidates), None)
+    if found is None:
+        msg = f"PostgreSQL's {name} is not here; apt install postgresql"
+        raise MissingProgramError(msg)
+    return Path(found)

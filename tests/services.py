@@ -1,0 +1,66 @@
+"""The services as real processes, and what they emit."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.emitted import Line, parse
+from tests.processes import Processes, free_port
+from tests.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Service:
+    """One running service."""
+
+    name: str
+    url: str
+    output: Path
+    client: httpx2.Client
+
+    def lines(self, trace_id: str | None = None) -> list[Line]:
+        """Return the lines so far, of one trace if an id is given; the last one may still be on its way."""
+        whole, _, _ = self.output.read_text().rpartition("\n")
+        return [line for line in parse(whole) if trace_id in (None, line["trace_id"])]
+
+    def finished(self, trace_id: str) -> Line:
+        """Wait for the one line of a finished request."""
+
+        def look() -> Line | None:
+            return next((line for line in self.lines(trace_id) if line.get("event") == "request.finished"), None)
+
+        return eventually(look, f"the line of {trace_id}")
+
+    def event(self, name: str, **fields: object) -> Line:
+        """Wait for a line of an event."""
+
+        def look() -> Line | None:
+            found = (line for line in self.lines() if line.get("event") == name)
+            return next((line for line in found if fields.items() <= line.items()), None)
+
+        return eventually(look, name)
+
+    def samples(self) -> list[Sample]:
+        """Return what Prometheus would read."""
+        page = self.client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
+        return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+
+
+@contextmanager
+def running(processes: Processes, service: str, settings: Mapping[str, str], name: str = "") -> Iterator[Service]:
+    """Run a service on a free port until the block ends, and wait until it is ready."""
+    name, port = name or service, free_port()
+    url = f"http://127.0.0.1:{port}"
+    processes.start(name, [sys.executable, "-m", "app", service], {"LOG_LEVEL": "debug", **settings, "PORT": str(port)})
+    try:
+        processes.answers(name, f"{url}/readyz")
+        with httpx2.Client(base_url=url, timeout=30) as client:
+            yield Service(name, url, processes.output(name), client)
+    finally:
+        processes.stop(name)

@@ -1,0 +1,40 @@
+"""A running stack: native processes that are started here, or with STACK=up the one of `docker compose up`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.postgres import MissingProgramError
+from tests.processes import Processes
+from tests.stack.native import NativeStack, Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Return where the parts answer."""
+    if os.environ.get("STACK") == "up":
+        yield Stack.published()
+        return
+    with NativeStack() as native:
+        try:
+            yield native.start()
+        except MissingProgramError as exc:
+            pytest.skip(str(exc))
+
+
+@pytest.fixture
+def load(stack: Stack, tmp_path: Path) -> Iterator[None]:
+    """Make load with Locust, and the database slow for some users, until the test is done."""
+    fault = {"fault": "slow-query", "users": list(range(1, 9)), "seconds": 300, "delay_ms": 1000}
+    lab = {"X-Fault-Lab": "tests"}
+    with Processes(tmp_path) as processes:
+        command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", stack.api]
+        options = ["--headless", "--users", "60", "--spawn-rate", "30", "--incidents", "off", "--skip-log-setup"]
+        processes.start("load", [*command, *options])
+        httpx2.post(f"{stack.api}/faults", json=fault, headers=lab).raise_for_status()
+        yield
+    httpx2.delete(f"{stack.api}/faults", headers=lab).raise_for_status()

@@ -1,0 +1,69 @@
+"""What Loki and Prometheus answer, as the tests of the stack ask them."""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+import httpx2
+
+from tests.emitted import Line
+
+
+class StoredLine(NamedTuple):
+    """A line in Loki: its labels and structured metadata in one, as Loki answers, and its fields."""
+
+    labels: dict[str, str]
+    fields: Line
+
+
+class Exemplar(NamedTuple):
+    """An exemplar in Prometheus."""
+
+    series: dict[str, str]
+    labels: dict[str, str]
+    value: float
+    time: float
+
+
+def lines(loki: str, query: str, minutes: float = 15) -> list[StoredLine]:
+    """Return the lines that a LogQL query finds, the earliest first."""
+    now = time.time()
+    parameters = {"query": query, "limit": 5000, "direction": "forward", "start": now - minutes * 60, "end": now + 60}
+    answer = httpx2.get(f"{loki}/loki/api/v1/query_range", params=parameters, timeout=30).raise_for_status().json()
+    found = [
+        (int(nanoseconds), StoredLine(stream["stream"], json.loads(text)))
+        for stream in answer["data"]["result"]
+        for nanoseconds, text in stream["values"]
+    ]
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def lines_of(loki: str, trace_id: str) -> list[StoredLine]:
+    """Return the lines of one trace, from all services."""
+    return lines(loki, f'{{service_name=~".+"}} | trace_id="{trace_id}"')
+
+
+def series(loki: str, query: str) -> list[dict[str, str]]:
+    """Return the label sets of the streams that a selector finds."""
+    now = time.time()
+    parameters = {"match[]": query, "start": now - 900, "end": now + 60}
+    found: list[dict[str, str]] = httpx2.get(f"{loki}/loki/api/v1/series", params=parameters).raise_for_status().json()["data"]
+    return found
+
+
+def exemplars(prometheus: str, since: float) -> list[Exemplar]:
+    """Return the exemplars of the latency that were observed since a time."""
+    query = {"query": "http_request_duration_seconds_bucket", "start": since, "end": time.time() + 60}
+    answer = httpx2.get(f"{prometheus}/api/v1/query_exemplars", params=query).raise_for_status().json()
+    return [
+        Exemplar(found["seriesLabels"], exemplar["labels"], float(exemplar["value"]), exemplar["timestamp"])
+        for found in answer["data"]
+        for exemplar in found["exemplars"]
+    ]
+
+
+def query(prometheus: str, expr: str) -> list[dict[str, Any]]:
+    """Return the result of an instant PromQL query."""
+    answer = httpx2.get(f"{prometheus}/api/v1/query", params={"query": expr}).raise_for_status().json()
+    result: list[dict[str, Any]] = answer["data"]["result"]
+    return result

@@ -1,0 +1,115 @@
+"""The walk without a browser: from an exemplar in Prometheus to the lines in Loki."""
+
+import time
+
+import httpx2
+import pytest
+
+from tests.stack import stores
+from tests.stack.native import Stack
+from tests.waiting import eventually
+
+ORDER = {"user_id": 17, "sku": "mug", "quantity": 1}
+
+
+def test_the_lines_of_both_services_are_found_by_one_id(stack: Stack) -> None:
+    """An order's id, from the response's header, finds what the service and payments said, all of it, in order."""
+    trace_id = httpx2.post(f"{stack.api}/orders", json=ORDER).raise_for_status().headers["x-trace-id"]
+
+    def both_finished() -> list[stores.StoredLine] | None:
+        found = stores.lines_of(stack.loki, trace_id)
+        finished = [line for line in found if line.fields.get("event") == "request.finished"]
+        return found if len(finished) == 2 else None
+
+    found = eventually(both_finished, "the lines of both services")
+    assert {"api", "payments"} == {line.labels["service_name"] for line in found}
+    assert {trace_id} == {line.fields["trace_id"] for line in found}
+    assert "Payment captured" in [line.fields["message"] for line in found]
+    assert found == sorted(found, key=lambda line: line.fields["timestamp"])
+
+
+def test_labels_and_metadata_are_the_contract(stack: Stack) -> None:
+    """Contract 4: three labels, each the line's own word, and one metadatum; anything more would be more streams."""
+    trace_id = httpx2.get(f"{stack.api}/users/17").headers["x-trace-id"]
+    found = eventually(lambda: stores.lines_of(stack.loki, trace_id), "the lines")
+
+    for line in found:
+        fields = line.fields
+        assert {
+            "service_name": fields["service"],
+            "instance": fields["instance"],
+            "level": fields["level"],
+            "trace_id": trace_id,
+        } == line.labels
+    streams = stores.series(stack.loki, '{service_name="api"}')
+    assert {frozenset({"service_name", "instance", "level"})} == {frozenset(stream) for stream in streams}
+
+
+def test_every_replica_is_a_target_under_the_name_in_its_lines(stack: Stack) -> None:
+    """`job` and `instance` in Prometheus are `service` and `instance` in the lines."""
+    def up() -> set[tuple[str, str]] | None:
+        found = stores.query(stack.prometheus, 'up{job=~"api|payments"} == 1')
+        targets = {(target["metric"]["job"], target["metric"]["instance"]) for target in found}
+        return targets if {"api", "payments"} == {job for job, _ in targets} else None
+
+    targets = eventually(up, "the targets")
+
+    def written() -> bool:
+        streams = stores.series(stack.loki, '{service_name=~"api|payments"}')
+        return targets <= {(stream["service_name"], stream.get("instance")) for stream in streams}
+
+    eventually(written, f"lines of {targets}")
+
+
+@pytest.mark.usefixtures("load")
+def test_every_exemplar_resolves(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever dot somebody clicks: there is one finished line of that span, with that duration, route and status."""
+    began = time.time()
+
+    def enough() -> list[stores.Exemplar] | None:
+        settled = time.time() - 5
+        found = [exemplar for exemplar in stores.exemplars(stack.prometheus, began) if exemplar.time < settled]
+        return found if len(found) >= 200 else None
+
+    found = eventually(enough, "200 exemplars", seconds=300, pause=2)
+    dead = [exemplar for exemplar in found if not _resolves(stack, exemplar)]
+    slow = sum(exemplar.value > 0.5 for exemplar in found)
+    with capsys.disabled():
+        print(f"\n{len(found)} exemplars, {slow} of them over 500 ms; dead links: {len(dead)}")
+
+    assert [] == dead
+    assert slow
+
+
+def _resolves(stack: Stack, exemplar: stores.Exemplar) -> bool:
+    finished = [
+        line.fields
+        for line in stores.lines_of(stack.loki, exemplar.labels["trace_id"])
+        if line.fields.get("event") == "request.finished" and line.fields["span_id"] == exemplar.labels["span_id"]
+    ]
+    if len(finished) != 1:
+        return False
+    (line,) = finished
+    same = all(
+        str(line[field]) == exemplar.series[label]
+        for field, label in (("method", "method"), ("route", "route"), ("status", "status"), ("instance", "instance"))
+    )
+    return same and abs(line["duration_ms"] / 1000 - exemplar.value) < 0.001
+
+
+def test_counters_and_lines_agree(stack: Stack) -> None:
+    """As many observations as finished lines: neither without the other, on the way or in the stores."""
+    marks = [f"count-{number}" for number in range(50)]
+    labels = 'job="api",route="/orders/{order_id}",status="404"'
+    count = f"sum(http_request_duration_seconds_count{{{labels}}}) or vector(0)"
+    before = float(stores.query(stack.prometheus, count)[0]["value"][1])
+    for mark in marks:
+        httpx2.get(f"{stack.api}/orders/999999", headers={"X-Request-ID": mark})
+
+    eventually(lambda: float(stores.query(stack.prometheus, count)[0]["value"][1]) - before == 50, "50 observations")
+    query = '{service_name="api"} |= `"request_id":"count-` |= `request.finished`'
+
+    def stored() -> bool:
+        return set(marks) <= {line.fields["request_id"] for line in stores.lines(stack.loki, query)}
+
+    eventually(stored, "50 lines")
