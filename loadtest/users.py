@@ -6,8 +6,8 @@ from typing import ClassVar
 from locust import FastHttpUser, constant_throughput, task
 
 from loadtest.ids import RequestIds, new_run
+from loadtest.population import KNOWN_USERS
 
-KNOWN_USERS = range(1, 201)  # as seeded by the service
 _SKUS = ("sticker", "mug", "shirt", "poster")
 
 

@@ -40,12 +40,14 @@ class Emitted:
         self.registry = CollectorRegistry()
         observability = Observability("tested", instance="127.0.0.1:1", registry=self.registry, **options)
         configure_logging(observability, self.stream, "DEBUG")
-        transport = httpx2.ASGITransport(observability.wrap(app), raise_app_exceptions=False)  # type: ignore[arg-type]
+        transport = httpx2.ASGITransport(observability.wrap(app), raise_app_exceptions=False)
         return httpx2.AsyncClient(transport=transport, base_url="http://tested")
 
     def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:
         """Return the lines so far, without those of other libraries."""
-        return [line for line in parse(self.stream.getvalue()) if where(line) and not line["logger"].startswith("httpx2")]
+        return [
+            line for line in parse(self.stream.getvalue()) if where(line) and not line["logger"].startswith("httpx2")
+        ]
 
     def finished(self) -> Line:
         """Return the one line of the one finished request."""

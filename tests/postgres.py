@@ -37,8 +37,7 @@ def create_database(url: str, name: str) -> str:
 
 def program(name: str) -> Path:
     """Return the path of one of PostgreSQL's programs, which Debian keeps off the PATH; `MissingProgramError`."""
-    candidates = [shutil.which(name), *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)]
-    found = next(filter(None, candidates), None)
+    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None)
     if found is None:
         msg = f"PostgreSQL's {name} is not here; apt install postgresql"
         raise MissingProgramError(msg)

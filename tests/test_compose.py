@@ -46,7 +46,11 @@ def test_ports_are_on_loopback_and_can_be_changed(service: dict[str, Any]) -> No
 
 def test_ports_are_the_contract() -> None:
     """Contract 6."""
-    published = {name: service["ports"][0].split("-")[1].split("}")[0] for name, service in SERVICES.items() if "ports" in service}
+    published = {
+        name: service["ports"][0].split("-")[1].split("}")[0]
+        for name, service in SERVICES.items()
+        if "ports" in service
+    }
 
     assert {
         "api": "8000", "grafana": "3000", "loadtest": "8089", "prometheus": "9090", "loki": "3100", "alloy": "12345",
@@ -72,7 +76,9 @@ def test_the_engine_is_asked_by_the_proxy_alone() -> None:
 
 def test_there_is_no_password() -> None:
     """None that is known, and none to fill in."""
-    environments = {f"{key}={value}" for service in SERVICES.values() for key, value in service.get("environment", {}).items()}
+    environments = {
+        f"{key}={value}" for service in SERVICES.values() for key, value in service.get("environment", {}).items()
+    }
     secrets = {entry for entry in environments if re.search("PASSWORD|SECRET|TOKEN|KEY=", entry)}
 
     assert {"POSTGRES_PASSWORD_FILE=/proc/sys/kernel/random/uuid"} == secrets

@@ -92,7 +92,7 @@ def test_a_replica_learns_of_it_within_two_seconds(
 ) -> None:
     """A fault is a row that every replica reads each second; only one of them announces its end."""
     settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
-    with running(processes, "api", settings, f"replica-{database_url.split(':')[0]}") as replica:
+    with running(processes, "api", settings, f"replica-{database_url.split(':', maxsplit=1)[0]}") as replica:
         fault = start(api, users=[7], seconds=4)
         eventually(lambda: seconds_for(replica, "/users/7") >= 0.6, "the replica to suffer", seconds=4)
         eventually(lambda: seconds_for(replica, "/users/7") < 0.5, "the replica to recover", seconds=10)
@@ -151,7 +151,9 @@ def test_no_web_page_can_start_one(api: Service) -> None:
     assert "access-control-allow-origin" not in asking.headers
 
 
-def test_without_the_switch_there_is_no_lab(payments: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_without_the_switch_there_is_no_lab(
+    payments: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """FAULTS is off unless it is turned on, and then the routes do not exist."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('off')}/tested.db", "PAYMENTS_URL": payments.url}
     with running(processes, "api", settings, "api-off") as service:

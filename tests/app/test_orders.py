@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import Processes, free_port
+from tests.processes import Processes
 from tests.services import Service, running
 
 ORDER = {"user_id": 17, "sku": "mug", "quantity": 2}
@@ -46,7 +46,7 @@ def test_a_declined_order_is_kept(api: Service) -> None:
 
 
 def test_the_lines_of_all_layers_and_both_services_have_the_id(api: Service, payments: Service) -> None:
-    """Router, service, repository, database, background task and payments: no signature carries the id, every line has it."""
+    """Router, service, repository, database, background task, payments: no signature has the id, each line does."""
     trace_id = api.client.post("/orders", json=ORDER).headers["x-trace-id"]
     finished, charged = api.finished(trace_id), payments.finished(trace_id)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.compose import compose
 from tests.postgres import MissingProgramError, start_postgres
 from tests.processes import Processes, free_port, short_folder
-from tests.compose import compose
 
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))

@@ -28,7 +28,13 @@ class Exemplar(NamedTuple):
 def lines(loki: str, query: str, minutes: float = 15) -> list[StoredLine]:
     """Return the lines that a LogQL query finds, the earliest first."""
     now = time.time()
-    parameters = {"query": query, "limit": 5000, "direction": "forward", "start": now - minutes * 60, "end": now + 60}
+    parameters: dict[str, str | float] = {
+        "query": query,
+        "limit": 5000,
+        "direction": "forward",
+        "start": now - minutes * 60,
+        "end": now + 60,
+    }
     answer = httpx2.get(f"{loki}/loki/api/v1/query_range", params=parameters, timeout=30).raise_for_status().json()
     found = [
         (int(nanoseconds), StoredLine(stream["stream"], json.loads(text)))
@@ -46,14 +52,20 @@ def lines_of(loki: str, trace_id: str) -> list[StoredLine]:
 def series(loki: str, query: str) -> list[dict[str, str]]:
     """Return the label sets of the streams that a selector finds."""
     now = time.time()
-    parameters = {"match[]": query, "start": now - 900, "end": now + 60}
-    found: list[dict[str, str]] = httpx2.get(f"{loki}/loki/api/v1/series", params=parameters).raise_for_status().json()["data"]
+    parameters: dict[str, str | float] = {"match[]": query, "start": now - 900, "end": now + 60}
+    found: list[dict[str, str]] = (
+        httpx2.get(f"{loki}/loki/api/v1/series", params=parameters).raise_for_status().json()["data"]
+    )
     return found
 
 
 def exemplars(prometheus: str, since: float) -> list[Exemplar]:
     """Return the exemplars of the latency that were observed since a time."""
-    query = {"query": "http_request_duration_seconds_bucket", "start": since, "end": time.time() + 60}
+    query: dict[str, str | float] = {
+        "query": "http_request_duration_seconds_bucket",
+        "start": since,
+        "end": time.time() + 60,
+    }
     answer = httpx2.get(f"{prometheus}/api/v1/query_exemplars", params=query).raise_for_status().json()
     return [
         Exemplar(found["seriesLabels"], exemplar["labels"], float(exemplar["value"]), exemplar["timestamp"])

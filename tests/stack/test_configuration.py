@@ -41,7 +41,12 @@ def test_alloy_accepts_its_files(source: str, tmp_path: Path) -> None:
         file = ROOT / "alloy" / f"{name}.alloy"
         judged("alloy", "fmt", "--test", file)
         shutil.copy(file, tmp_path)
-    environment = {"LOKI_URL": "http://loki", "DOCKER_API": "tcp://proxy:2375", "LINES": "/lines", "HOME": str(tmp_path)}
+    environment = {
+        "LOKI_URL": "http://loki",
+        "DOCKER_API": "tcp://proxy:2375",
+        "LINES": "/lines",
+        "HOME": str(tmp_path),
+    }
     judged("alloy", "validate", tmp_path, env=environment)
 
 

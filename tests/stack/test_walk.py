@@ -47,6 +47,7 @@ def test_labels_and_metadata_are_the_contract(stack: Stack) -> None:
 
 def test_every_replica_is_a_target_under_the_name_in_its_lines(stack: Stack) -> None:
     """`job` and `instance` in Prometheus are `service` and `instance` in the lines."""
+
     def up() -> set[tuple[str, str]] | None:
         found = stores.query(stack.prometheus, 'up{job=~"api|payments"} == 1')
         targets = {(target["metric"]["job"], target["metric"]["instance"]) for target in found}

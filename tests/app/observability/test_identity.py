@@ -99,7 +99,7 @@ def test_later_versions_of_traceparent_may_have_more() -> None:
 
 
 def test_repeated_headers_are_nobodys_ids() -> None:
-    """Which of two would be the client's?"""
+    """Which of the two would be the client's is not for us to guess."""
     identity, rejected = identity_of(
         ("X-Request-ID", "a"), ("X-Request-ID", "b"), ("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)
     )

@@ -25,7 +25,7 @@ assert not {"app", "fastapi", "starlette", "sqlalchemy", "httpx2", "pydantic"} &
 
 
 def test_the_folder_works_alone(tmp_path: Path) -> None:
-    """Copied under another name, it observes a raw application, and pulls in no framework and nothing of this project."""
+    """Copied under another name, it observes a raw application and pulls in no framework and nothing of ours."""
     shutil.copytree(FOLDER, tmp_path / "lifted")
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", SERVICE], cwd=tmp_path, env={}, capture_output=True, text=True, check=False

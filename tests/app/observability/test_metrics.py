@@ -18,7 +18,9 @@ def observe(registry: CollectorRegistry, trace_id: str, duration: float) -> None
 @pytest.mark.parametrize(
     ("accept", "content_type", "exemplars"),
     [
-        pytest.param("application/openmetrics-text;version=1.0.0", "application/openmetrics-text", True, id="prometheus"),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0", "application/openmetrics-text", True, id="prometheus"
+        ),
         pytest.param("*/*", "text/plain", False, id="curl"),
         pytest.param("", "text/plain", False, id="nothing"),
     ],
@@ -30,7 +32,7 @@ def test_the_format_is_what_was_asked_for(accept: str, content_type: str, exempl
     page, kind = metrics_page(registry, accept)
 
     assert content_type == kind.split(";")[0]
-    assert exemplars == (b'# {' in page)
+    assert exemplars == (b"# {" in page)
 
 
 def test_the_longest_id_fits_an_exemplar() -> None:

@@ -28,7 +28,7 @@ async def outgoing(emitted: Emitted, headers: dict[str, str]) -> dict[str, str]:
 
 
 async def test_both_headers_travel_on(emitted: Emitted) -> None:
-    """The next service logs the same trace id, its parent is this request's span, and the client's own id goes along."""
+    """The next service logs the same trace id, its parent is this request's span, the client's own id goes along."""
     headers = await outgoing(emitted, {"traceparent": f"00-{HEX}-b7ad6b7169203331-00", "X-Request-ID": "run-0-1"})
 
     span = emitted.finished()["span_id"]

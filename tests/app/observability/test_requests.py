@@ -84,7 +84,7 @@ async def test_an_unhandled_error_is_one_line_without_its_text(emitted: Emitted)
     line = emitted.failed()
     assert "ValueError" == line["error_type"]
     assert line["stack"][-1].startswith("tests/app/observability/apps.py:")
-    assert line["stack"][-1].endswith(" refuse")
+    assert line["stack"][-1].endswith(" _refuse")
     assert {"user_id": 7, "password": "str[7]", "tags": "list[2]"} == line["payload"]
     assert "hunter2" not in emitted.stream.getvalue() + response.text
 

@@ -1,0 +1,47 @@
+# One target for each chore, with its sentence. Bare `make` prints them.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PYTHON := .venv/bin/python
+# The tests of the stack find its servers where scripts/servers puts them.
+export SERVERS ?= $(HOME)/.cache/spike-to-log/servers
+
+.PHONY: help
+help: ## Print what can be made.
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-12s %s\n' "$$name" "$$does"; done
+
+# Made again when the lock file changes.
+.venv/.ready: pyproject.toml uv.lock scripts/setup
+	@scripts/setup
+
+.PHONY: setup
+setup: .venv/.ready ## Make .venv from the lock file.
+
+.PHONY: test
+test: setup ## Run every test that needs nothing but this machine.
+	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey
+
+.PHONY: lint
+lint: setup ## Look at format, style and types.
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy .
+
+.PHONY: check
+check: lint test ## Lint, types and tests: what CI runs first.
+
+.PHONY: servers
+servers: setup ## Build Loki, Prometheus and Alloy for test-stack, once (30 minutes).
+	@PATH="$$PWD/.venv/bin:$$PATH" scripts/servers
+
+.PHONY: test-stack
+test-stack: setup ## Run the tests against real servers: native ones, or with STACK=up those of docker compose.
+	@$(PYTHON) -m pytest tests/stack tests/journey
+
+.PHONY: dashboards
+dashboards: setup ## Write grafana/dashboards/*.json from their source.
+	@$(PYTHON) -m grafana.build
+
+.PHONY: format
+format: setup ## Format the code.
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix-only .

@@ -1,0 +1,97 @@
+"""The dashboards: what is committed is what the source makes, and it keeps to the contract."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana.build import FOLDER, built
+from tests.compose import FILE
+
+SOURCES = yaml.safe_load((FILE.parent / "grafana/provisioning/datasources/datasources.yml").read_text())
+DASHBOARDS = {name: json.loads(content) for name, content in built().items()}
+each = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+
+
+def test_the_files_are_what_the_source_makes() -> None:
+    """Nobody edits them by hand; `make dashboards` writes them."""
+    assert built() == {file.name: file.read_text() for file in FOLDER.glob("*.json")}
+
+
+@each
+def test_a_dashboard_is_found_by_its_file_name(dashboard: dict[str, Any]) -> None:
+    """Links, the home page and bookmarks rely on uids; times are in UTC, like the lines."""
+    assert (FOLDER / f"{dashboard['uid']}.json").exists()
+    assert ("utc", False) == (dashboard["timezone"], dashboard["editable"])
+    assert "service" in {variable["name"] for variable in dashboard["templating"]["list"]}
+
+
+@each
+def test_no_dashboard_refreshes_itself(dashboard: dict[str, Any]) -> None:
+    """It would swap the exemplar under the pointer for another one."""
+    assert not dashboard.get("refresh")
+
+
+@each
+def test_panels_say_what_they_are(dashboard: dict[str, Any]) -> None:
+    """A title to search for, a description, a unit on numbers, a text for emptiness, and a data source by its uid."""
+    sources = {source["uid"] for source in SOURCES["datasources"]}
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "text"]
+    for panel in panels:
+        assert panel["title"]
+        assert panel["description"]
+        assert {target["datasource"]["uid"] for target in panel["targets"]} <= sources
+        defaults = panel["fieldConfig"]["defaults"]
+        assert "unit" in defaults if panel["type"] == "timeseries" else "noValue" in defaults
+    assert len({panel["title"] for panel in panels}) == len(panels)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def test_every_link_leads_to_a_dashboard_that_exists() -> None:
+    """In the dashboards and in the data sources; relative, so that a proxy in between does not matter."""
+    links = [uid for text in _texts([DASHBOARDS, SOURCES]) for uid in re.findall(r"/d/([a-z-]+)/", text)]
+
+    assert links
+    assert {f"{uid}.json" for uid in links} <= DASHBOARDS.keys()
+
+
+def test_queries_quote_what_people_type() -> None:
+    """A variable is encoded wherever it stands in a query, so that no link can smuggle another query in."""
+    queries = [text for text in _texts(DASHBOARDS) if "rate(" in text or "{service_name" in text]
+    variables = {variable for query in queries for variable in re.findall(r"\$\{?\w+[^\]}]*\}?", query)}
+
+    assert {
+        "${service:percentencode}",
+        "${trace_id:percentencode}",
+        "${slow_ms:percentencode}",
+        "$__rate_interval",
+    } == variables
+
+
+def test_one_query_of_the_latency_panel_shows_dots() -> None:
+    """Grafana asks for exemplars for the first query of a panel only, and an axis has to reach them."""
+    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if "latency" in panel.get("title", "")]
+
+    assert [True, False, False] == [target["exemplar"] for target in panel["targets"]]
+    assert "histogram_quantile(1," in panel["targets"][2]["expr"]
+
+
+def test_the_interval_is_the_scrape_interval() -> None:
+    """$__rate_interval is made from it: with another number, rates would have holes."""
+    prometheus = yaml.safe_load((FILE.parent / "prometheus/prometheus.yml").read_text())
+    (source,) = [source for source in SOURCES["datasources"] if source["uid"] == "prometheus"]
+
+    assert prometheus["global"]["scrape_interval"] == source["jsonData"]["timeInterval"]

@@ -1,0 +1,93 @@
+"""The load, as it is started in compose: a real Locust against a real service."""
+
+import os
+import re
+import subprocess
+import sys
+
+import httpx2
+import pytest
+
+from loadtest.ids import RequestIds, new_run
+from loadtest.lab import start_fault
+from tests.processes import Processes, free_port
+from tests.services import Service
+from tests.waiting import eventually
+
+VALID_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def test_ids_are_valid_and_carry_time_and_run() -> None:
+    """`<run>-<worker>-<sequence>` in one header, a UUIDv7 in the other, and none twice."""
+    ids = RequestIds(new_run(), worker=3)
+    headers = [ids.headers() for _ in range(100)]
+
+    assert re.fullmatch(r"\d{8}T\d{6}[0-9a-f]{2}", ids.run)
+    assert [f"{ids.run}-3-{number}" for number in range(1, 101)] == [header["X-Request-ID"] for header in headers]
+    assert all(re.fullmatch(VALID_ID, header["X-Request-ID"]) for header in headers)
+    traces = {header["traceparent"].split("-")[1] for header in headers}
+    assert 100 == len(traces)
+    assert all(trace[12] == "7" for trace in traces)
+
+
+def test_a_run_starts_by_itself_and_its_ids_are_in_the_lines(api: Service, processes: Processes) -> None:
+    """What Locust says it sent is what the service says it answered; then it rests, and its page stays."""
+    name, port = f"load-{api.name}", free_port()
+    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "4s", "LOAD_USERS": "10"}
+    processes.start(name, [sys.executable, "-m", "loadtest"], settings)
+    processes.answers(name, f"http://127.0.0.1:{port}/")
+    load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), api.client)
+    stopped = load.event("run.stopped")
+
+    answered = [
+        line
+        for line in api.lines()
+        if line.get("event") == "request.finished" and line.get("request_id", "").startswith(f"{stopped['run']}-")
+    ]
+    assert (len(answered), 0) == (stopped["requests"], stopped["failures"])
+    assert len(answered) >= 20
+    assert {"/users/{user_id}", "/orders"} <= {line["route"] for line in answered}
+    assert load.event("run.started")["run"] == stopped["run"]
+    assert {f"127.0.0.1:{port}"} == {line["instance"] for line in load.lines()}
+    page = httpx2.get(load.url).text
+    assert all(user in page for user in ("Browse", "Buy", "Report"))
+    processes.stop(name)
+    assert "" == processes.errors(name).read_text()
+
+
+def test_load_can_be_off(api: Service, processes: Processes) -> None:
+    """LOAD=off: the page is there, and nothing runs."""
+    name, port = f"off-{api.name}", free_port()
+    processes.start(
+        name, [sys.executable, "-m", "loadtest"], {"LOAD": "off", "LOAD_TARGET": api.url, "LOAD_PORT": str(port)}
+    )
+    processes.answers(name, f"http://127.0.0.1:{port}/")
+    state = eventually(lambda: httpx2.get(f"http://127.0.0.1:{port}/stats/requests").json()["state"], "the state")
+    processes.stop(name)
+
+    assert "ready" == state
+
+
+def test_incidents_are_asked_for_politely(api: Service, payments: Service) -> None:
+    """The fault is there; where there is no lab, or nobody at all, the reason is a sentence."""
+    assert start_fault(api.url, {"fault": "slow-query", "users": [1], "seconds": 1}) is None
+    assert "FAULTS=off" in (start_fault(payments.url, {}) or "")
+    assert "does not answer" in (start_fault(f"http://127.0.0.1:{free_port()}", {}) or "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("LOAD", "maybe"), ("LOAD_USERS", "0"), ("LOAD_RUN_TIME", "long"), ("LOAD_TARGET", "nowhere")],
+)
+def test_a_mistake_is_one_sentence(setting: str, value: str) -> None:
+    """Exit code 2, and which variable it is."""
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest"],
+        env={**os.environ, setting: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 2 == done.returncode
+    assert re.fullmatch(rf"{setting}: .*\n", done.stderr)
