@@ -47,7 +47,7 @@ def variable(name: str) -> str:
 
 
 #: A column of times: what is seen together is of one day.
-CLOCK: Mapping[str, object] = {"unit": "time:HH:mm:ss.SSS", "custom.width": 120}
+CLOCK: Mapping[str, object] = {"unit": "time:HH:mm:ss.SSS", "custom.width": 110}
 
 
 def links(title: str, url: str) -> dict[str, object]:
@@ -75,15 +75,17 @@ def words(content: str, height: int) -> text.Panel:
 def table_of_lines(
     expr: str, columns: Mapping[str, Column], most: int, extra: Sequence[DataTransformerConfig] = ()
 ) -> table.Panel:
-    """Return a table whose columns are `Time` and labels of the lines that `expr` finds."""
+    """Return a table whose columns are labels of the lines that `expr` finds; `Time` is their `timestamp`."""
     panel = table.Panel().datasource(LOKI).with_target(lines(expr, most)).cell_height(TableCellHeight.SM)
-    paths = [{"path": name, "alias": name} for name in columns if name != "Time"]
+    # The lines' own times: with `keepTime`, an empty table would be a column without rows that does not say why.
+    paths = [{"path": "timestamp" if name == "Time" else name, "alias": name} for name in columns]
     panel.with_transformation(
         DataTransformerConfig(
             id_val="extractFields",
-            options={"source": "labels", "format": "json", "jsonPaths": paths, "keepTime": True, "replace": True},
+            options={"source": "labels", "format": "json", "jsonPaths": paths, "replace": True},
         )
     )
+    panel.with_transformation(converted("time", "Time"))
     for transformation in extra:
         panel.with_transformation(transformation)
     order = {name: index for index, name in enumerate(columns)}
@@ -99,9 +101,9 @@ def table_of_lines(
     return panel
 
 
-def as_number(*fields: str) -> DataTransformerConfig:
-    """Make numbers of fields, which are texts in lines."""
-    conversions = [{"targetField": field, "destinationType": "number"} for field in fields]
+def converted(to: str, *fields: str) -> DataTransformerConfig:
+    """Make fields, which are texts in lines, a "number" or a "time"."""
+    conversions = [{"targetField": field, "destinationType": to} for field in fields]
     return DataTransformerConfig(id_val="convertFieldType", options={"conversions": conversions, "fields": {}})
 
 

@@ -23,7 +23,7 @@ from grafana.parts import (
     TRACE_LOGS,
     VERMILION,
     Column,
-    as_number,
+    converted,
     largest,
     links,
     metric,
@@ -71,7 +71,7 @@ def service() -> dashboard.Dashboard:
             .current(VariableOption(selected=True, text="500", value="500"))
         )
         .annotation(_incidents_as_marks())
-        .with_panel(words(INTRODUCTION, 3))
+        .with_panel(words(INTRODUCTION, 2))
         .with_panel(_latency())
         .with_panel(_rate())
         .with_panel(_errors())
@@ -131,7 +131,7 @@ def _errors() -> timeseries.Panel:
 def _slowest() -> table.Panel:
     expr = (
         f'{_LINES} |= `"event":"request.finished"`'
-        " | json duration_ms, method, route, status, user_id, db_ms, upstream_ms"
+        " | json timestamp, duration_ms, method, route, status, user_id, db_ms, upstream_ms"
         f" | duration_ms > {variable('slow_ms')}"
     )
     columns = {
@@ -147,7 +147,10 @@ def _slowest() -> table.Panel:
     }
     return (
         table_of_lines(
-            expr, columns, 5000, [as_number("duration_ms", "db_ms", "upstream_ms"), *largest("duration_ms", 50)]
+            expr,
+            columns,
+            5000,
+            [converted("number", "duration_ms", "db_ms", "upstream_ms"), *largest("duration_ms", 50)],
         )
         .title("Slowest of the latest 5,000 requests over $slow_ms ms")
         .description(
@@ -160,7 +163,7 @@ def _slowest() -> table.Panel:
 
 
 def _incidents() -> table.Panel:
-    expr = f'{_LINES} |= `"event":"fault.started"` | json fault, fault_users, fault_route, fault_until'
+    expr = f'{_LINES} |= `"event":"fault.started"` | json timestamp, fault, fault_users, fault_route, fault_until'
     columns = {
         "Time": Column("Began", links("The spike", f"{SERVICE}?var-service=${{service}}&{AROUND.format(ROW_TIME)}")),
         "fault": Column("Fault"),

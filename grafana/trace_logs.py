@@ -12,7 +12,7 @@ from grafana.parts import (
     ROW_TIME,
     SERVICE,
     Column,
-    as_number,
+    converted,
     lines,
     links,
     service_variable,
@@ -35,6 +35,9 @@ _READABLE = (
     "{{if .error_type}} {{.error_type}}{{end}}"
 )
 
+# What is a label already, and would be shown twice.
+_TWICE = "instance_extracted, level_extracted, trace_id_extracted, service"
+
 
 def trace_logs() -> dashboard.Dashboard:
     """Build the dashboard."""
@@ -56,7 +59,7 @@ def trace_logs() -> dashboard.Dashboard:
             .include_vars(False)
             .icon("arrow-left")
         )
-        .with_panel(words(INTRODUCTION, 3))
+        .with_panel(words(INTRODUCTION, 2))
         .with_panel(_facts())
         .with_panel(_all_lines())
     )
@@ -67,34 +70,31 @@ def _facts() -> table.Panel:
         "method",
         "route",
         "status",
-        "outcome",
         "duration_ms",
         "db_ms",
-        "db_calls",
         "pool_wait_ms",
         "upstream_ms",
         "user_id",
     )
-    expr = f'{_LINES} |= `"event":"request.finished"` | json {", ".join(fields)}, request_id'
+    expr = f'{_LINES} |= `"event":"request.finished"` | json timestamp, {", ".join(fields)}, request_id'
     back = links(
         "Back to the spike", f"{SERVICE}?var-service=${{__data.fields.service_name}}&{AROUND.format(ROW_TIME)}"
     )
     columns = {
         "Time": Column("Finished", {**back, **CLOCK}),
-        "service_name": Column("Service", {"custom.width": 100}),
-        "method": Column("Method", {"custom.width": 80}),
+        "service_name": Column("Service", {"custom.width": 85}),
+        "method": Column("Method", {"custom.width": 75}),
         "route": Column("Route"),
-        "status": Column("Status", {"custom.width": 80}),
-        "outcome": Column("Outcome", {"custom.width": 90}),
-        "duration_ms": Column("Duration", {"unit": "ms", "custom.width": 90}),
-        "db_ms": Column("Database", {"unit": "ms", "custom.width": 95}),
-        "pool_wait_ms": Column("Pool wait", {"unit": "ms", "custom.width": 95}),
-        "upstream_ms": Column("Upstream", {"unit": "ms", "custom.width": 95}),
-        "user_id": Column("User", {"custom.width": 80}),
-        "request_id": Column("Request id", {"custom.width": 200}),
+        "status": Column("Status", {"custom.width": 65}),
+        "duration_ms": Column("Duration", {"unit": "ms", "custom.width": 85}),
+        "db_ms": Column("Database", {"unit": "ms", "custom.width": 80}),
+        "pool_wait_ms": Column("Pool wait", {"unit": "ms", "custom.width": 85}),
+        "upstream_ms": Column("Upstream", {"unit": "ms", "custom.width": 80}),
+        "user_id": Column("User", {"custom.width": 50}),
+        "request_id": Column("Request id", {"custom.width": 210}),
     }
     return (
-        table_of_lines(expr, columns, 100, [as_number("duration_ms", "db_ms", "pool_wait_ms", "upstream_ms")])
+        table_of_lines(expr, columns, 100, [converted("number", "duration_ms", "db_ms", "pool_wait_ms", "upstream_ms")])
         .title("Request ${trace_id}")
         .description("One row for each service that the request went through. Click the time to go back to the spike.")
         .no_value("Paste a trace id above, and choose a time that contains the request.")
@@ -104,7 +104,7 @@ def _facts() -> table.Panel:
 
 
 def _all_lines() -> logs.Panel:
-    expr = f"{_LINES} | label_format line=`{{{{__line__}}}}` | json | line_format `{_READABLE}`"
+    expr = f"{_LINES} | label_format line=`{{{{__line__}}}}` | json | drop {_TWICE} | line_format `{_READABLE}`"
     return (
         logs.Panel()
         .title("Lines of all services")
@@ -115,7 +115,6 @@ def _all_lines() -> logs.Panel:
         .wrap_log_message(True)
         .enable_log_details(True)
         .sort_order(LogsSortOrder.ASCENDING)
-        .no_value("No lines of this id in this time.")
         .span(24)
         .height(18)
     )

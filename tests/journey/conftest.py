@@ -1,0 +1,95 @@
+"""A visitor's browser, and a stack that has just come up, with the load that starts by itself."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page, Playwright, Request, sync_playwright
+
+from tests.postgres import MissingProgramError
+from tests.processes import free_port
+from tests.stack.native import NativeStack, Stack
+
+_CHROMIUM = Path("/usr/bin/chromium")
+
+
+@dataclass
+class Visitor:
+    """Somebody without an account: a browser that notes what it should not have seen or asked."""
+
+    context: BrowserContext
+    grafana: str
+    pictures: Path
+    trouble: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> Page:
+        """Open a page of Grafana in a new tab."""
+        page = self.context.new_page()
+        page.goto(f"{self.grafana}{path}")
+        return page
+
+    def watch(self, page: Page) -> None:
+        """Note the page's errors."""
+        page.on("console", lambda said: self.trouble.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.trouble.append(str(error)))
+
+    def note(self, request: Request) -> None:
+        """Note a request that would leave this machine."""
+        parts = urlsplit(request.url)
+        if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in {"127.0.0.1", "localhost"}:
+            self.trouble.append(f"left this machine: {request.url}")
+
+    def picture(self, page: Page, name: str) -> None:
+        """Keep what is on the screen, without Grafana's own menu."""
+        page.screenshot(path=self.pictures / f"{name}.png", clip={"x": 308, "y": 84, "width": 1132, "height": 960})
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Iterator[Stack]:
+    """Return where a stack with a Grafana answers; a native one is new, and its stores are empty."""
+    if os.environ.get("STACK") == "up":
+        yield Stack.published()
+        return
+    if not os.environ.get("GRAFANA_HOME"):
+        pytest.skip("no Grafana: set STACK=up where docker compose is up, or GRAFANA_HOME to an unpacked Grafana")
+    with NativeStack() as native:
+        try:
+            stack = native.start()
+        except MissingProgramError as exc:
+            pytest.skip(str(exc))
+        load = {"LOAD_TARGET": stack.api, "LOAD_PORT": str(free_port())}
+        native.services.start("loadtest", [sys.executable, "-m", "loadtest"], load)
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Return Playwright; where there is no Chromium, skip."""
+    with sync_playwright() as playwright:
+        if not _CHROMIUM.exists() and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: .venv/bin/playwright install chromium, or apt install chromium")
+        yield playwright
+
+
+@pytest.fixture
+def visitor(playwright: Playwright, fresh: Stack, tmp_path: Path) -> Iterator[Visitor]:
+    """Return a visitor; afterwards, nothing was wrong on the console and nothing asked for beyond this machine."""
+    browser = playwright.chromium.launch(
+        executable_path=_CHROMIUM if _CHROMIUM.exists() else None,
+        args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
+    )
+    # A screen on which the whole dashboard is drawn: Grafana leaves out what is not in view.
+    context = browser.new_context(viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
+    visitor = Visitor(context, fresh.grafana or "", Path(os.environ.get("PICTURES", tmp_path)))
+    context.on("page", visitor.watch)
+    context.on("request", visitor.note)
+    yield visitor
+    try:
+        browser.close()
+    except Error as exc:
+        visitor.trouble.append(str(exc))
+    assert [] == visitor.trouble
