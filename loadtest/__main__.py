@@ -19,6 +19,7 @@ class LoadSettings(BaseSettings):
     target: HttpUrl = HttpUrl("http://127.0.0.1:8000")
     users: Annotated[int, Field(ge=1, le=1000)] = 20
     run_time: Annotated[str, Field(pattern=r"^\d+[smh]$")] = "30m"
+    incidents: Literal["on", "off"] = "on"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8089
 
@@ -30,7 +31,7 @@ class LoadSettings(BaseSettings):
             "--locustfile", str(Path(__file__).with_name("locustfile.py")),
             "--host", str(self.target).rstrip("/"),
             "--web-host", self.host, "--web-port", str(self.port),
-            "--class-picker", "--spawn-rate", "10",
+            "--class-picker", "--spawn-rate", "10", "--incidents", self.incidents,
             # Longer than the slowest request, so that none is cut off when a run ends.
             "--stop-timeout", "15",
             "--skip-log-setup", "--exit-code-on-error", "0",

@@ -34,7 +34,6 @@ def _add_options(parser: LocustArgumentParser) -> None:
         "--incidents",
         choices=["on", "off"],
         default="on",
-        env_var="LOAD_INCIDENTS",
         help="Make the database slow for a few users now and then (the service needs FAULTS=on).",
     )
 

@@ -1,0 +1,43 @@
+"""What the pages quote, link to and tell people to type is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link names a file, and its fragment a heading of that file."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, fragment = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE) if fragment else []
+        assert not fragment or fragment in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+
+
+def test_quoted_code_is_the_code() -> None:
+    """A block of Python under the name of a file stands in that file, word for word."""
+    quotes = re.findall(r"^\[`([^`]+\.py)`\][^\n]*\n```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(quotes) == TEXT.count("```python")
+    for name, block in quotes:
+        assert block in (ROOT / name).read_text(), name
+
+
+def test_named_targets_are_made() -> None:
+    """Every `make` target that a page names is one."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^|=\S+ )make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets
+
+
+def test_readme_has_the_published_ports() -> None:
+    """The addresses in the README are the ports that docker-compose.yml publishes."""
+    published = set(re.findall(r"_PORT:-(\d+)\}", (ROOT / "docker-compose.yml").read_text()))
+    assert published == set(re.findall(r"localhost:(\d+)", (ROOT / "README.md").read_text()))

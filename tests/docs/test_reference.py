@@ -1,0 +1,124 @@
+"""docs/reference.md says what there is: no less, and no more."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydantic_settings import BaseSettings
+
+from app.faults.board import KINDS
+from app.settings import PaymentsSettings, Settings
+from loadtest.__main__ import LoadSettings
+from tests.emitted import Line
+from tests.services import Service
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+SOURCES = {path: path.read_text() for room in ("app", "loadtest") for path in (ROOT / room).rglob("*.py")}
+
+
+def table(title: str) -> dict[str, list[str]]:
+    """Return the rows of the first table under a heading, by the code in their first cell."""
+    _, _, rest = REFERENCE.partition(f" {title}\n")
+    section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return {match[1]: row[1:] for row in rows if (match := re.match(r"\[?`([^`]+)`", row[0]))}
+
+
+@pytest.fixture(scope="module")
+def lines(api: Service, payments: Service) -> list[Line]:
+    """Return the lines of requests that go well and of one that fails."""
+    lab = {"X-Fault-Lab": "tests", "X-Request-ID": "reference-1"}
+    fault = {"fault": "slow-query", "users": [3], "delay_ms": 600, "seconds": 60}
+    api.client.post("/faults", json=fault, headers=lab).raise_for_status()
+    api.client.post("/orders", json={"user_id": 3, "sku": "mug", "quantity": 1}).raise_for_status()
+    last = api.client.delete("/faults", headers=lab).headers["x-trace-id"]
+    api.finished(last)
+    return [*api.lines(), *payments.lines()]
+
+
+def test_every_field_that_is_written_is_documented(lines: list[Line]) -> None:
+    """A field that somebody meets in a line can be looked up."""
+    always = table("Fields of every line")
+    ours = [line for line in lines if line["logger"].startswith(("app", "observability"))]
+    assert set(always) == set.intersection(*(set(line) for line in lines))
+    assert {field for line in ours for field in line} <= {*always, *table("Further fields")}
+
+
+def test_every_documented_field_is_written_somewhere() -> None:
+    """A field that is documented is a word in the code that writes lines."""
+    code = "\n".join(SOURCES.values())
+    timers = set(re.findall(r'(?:timed|record_time)\("(\w+)"', code))
+    timings = {f"{timer}_{unit}" for timer in timers for unit in ("ms", "calls")}
+    unknown = {field for field in table("Further fields") if not re.search(rf'"{field}"|\b{field}=', code)}
+    assert timings <= set(table("Further fields"))
+    assert set() == unknown - timings
+
+
+def test_events() -> None:
+    """The names of events are those in the code."""
+    written = {name for text in SOURCES.values() for name in re.findall(r'"event": "([a-z.]+)"', text)}
+    assert written == set(table("Events"))
+
+
+def test_metrics(api: Service, payments: Service) -> None:
+    """The metrics are those on the pages, with their labels."""
+
+    def families(service: Service) -> Iterator[str]:
+        page = service.client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
+        for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
+            yield f"{name}_total" if kind == "counter" else name
+
+    shown = {name for service in (api, payments) for name in families(service)}
+    assert {name for name in shown if not name.startswith(("process_", "python_gc_"))} == set(table("Metrics"))
+    for name, (labels, _) in table("Metrics").items():
+        sample = re.compile(rf"^{name}(?:_bucket)?\{{(.*?)\}}", re.MULTILINE).search(
+            httpx2.get(f"{api.url}/metrics").text
+        )
+        found = re.findall(r"(\w+)=", sample[1]) if sample else []
+        assert set(re.findall(r"`(\w+)`", labels)) >= set(found) - {"le"}
+
+
+@pytest.mark.parametrize(
+    ("title", "kinds"), [("Of api and payments", (Settings, PaymentsSettings)), ("Of the load", (LoadSettings,))]
+)
+def test_environment_variables(title: str, kinds: tuple[type[BaseSettings], ...]) -> None:
+    """The variables are the settings, with their defaults."""
+    known: dict[str, set[str]] = {}
+    for kind in kinds:
+        for name, field in kind.model_fields.items():
+            variable = field.validation_alias or f"{kind.model_config.get('env_prefix', '')}{name}".upper()
+            known.setdefault(str(variable), set()).add(re.sub(r"/$|\.0$", "", str(field.default)))
+    assert set(known) == set(table(title))
+    for name, defaults in known.items():
+        if defaults != {""}:
+            assert defaults == set(re.findall(r"`([^`]+)`", table(title)[name][0]))
+
+
+def test_variables_of_compose() -> None:
+    """What docker-compose.yml reads is documented with its default, or is a service's own."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    read = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", compose))
+    own = table("Of docker-compose.yml")
+    assert set(read) - set(table("Of api and payments")) - set(table("Of the load")) == set(own)
+    assert {name: f"`{read[name]}`" for name in own} == {name: row[0] for name, row in own.items()}
+
+
+def test_dashboards_and_faults() -> None:
+    """Each has its row."""
+    dashboards = {json.loads(path.read_text())["uid"] for path in (ROOT / "grafana/dashboards").glob("*.json")}
+    assert dashboards == set(table("Dashboards"))
+    assert set(KINDS) == set(table("Faults"))
+
+
+def test_labels_of_loki() -> None:
+    """The labels are those that Alloy is told to make."""
+    pipeline = (ROOT / "alloy/pipeline.alloy").read_text()
+    for name, (kind, _) in table("Loki").items():
+        block = "labels" if kind == "label" else "structured_metadata"
+        found = re.search(rf"stage\.{block} {{.*?values\s*=\s*{{(.*?)}}", pipeline, re.DOTALL)
+        assert found
+        assert name in found[1]
