@@ -1,5 +1,6 @@
 """`python -m app`: from its first line to its last, also when something is wrong."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from app.database import Database
+from app.settings import Settings
+from app.users.seed import seed_users
 from tests.emitted import Line, parse
 from tests.postgres import create_database
 from tests.processes import Processes, free_port
@@ -121,6 +125,17 @@ def test_three_replicas_prepare_one_database(database_url: str, payments: Servic
         processes.stop(name)
 
     assert not [line for text in totals.values() for line in parse(text) if line["level"] in {"warning", "error"}]
+
+
+@pytest.mark.anyio
+async def test_many_prepare_at_the_same_moment(database_url: str) -> None:
+    """Replicas rarely meet so exactly: without the lock, all but one of them would fail here."""
+    sqlite = database_url.startswith("sqlite")
+    fresh = database_url.replace("tested.db", "moment.db") if sqlite else create_database(database_url, "moment")
+    databases = [Database(Settings(database_url=fresh).async_database_url, 1) for _ in range(8)]
+    await asyncio.gather(*(database.prepare(seed_users) for database in databases))
+    for database in databases:
+        await database.engine.dispose()
 
 
 def test_a_database_that_comes_later_is_waited_for(payments: Service, processes: Processes, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from app.observability import openapi_routes
+from app.observability import NO_REQUEST, current_request, openapi_routes
 from tests.app.observability.apps import OwnError, api, raw
 from tests.emitted import Emitted
 
@@ -152,6 +152,14 @@ async def test_a_raw_application_that_raises_is_answered(emitted: Emitted) -> No
 
     assert (500, HEX) == (response.status_code, response.headers["x-trace-id"])
     assert "ValueError" == emitted.failed()["error_type"]
+
+
+async def test_the_id_ends_with_its_request(emitted: Emitted) -> None:
+    """A server may serve the next request, or nothing at all, in the same context: it has no id of the last one."""
+    async with emitted.observe(raw) as client:
+        for path in ("/ok", "/raises"):
+            await client.get(path)
+            assert current_request() is NO_REQUEST
 
 
 async def test_nothing_stays_in_flight(emitted: Emitted) -> None:
