@@ -50,6 +50,14 @@ def variable(name: str) -> str:
 CLOCK: Mapping[str, object] = {"unit": "time:HH:mm:ss.SSS", "custom.width": 110}
 
 
+#: A column of durations. What a request did not do took no time: its line has no such field, and Loki's is then empty.
+MILLISECONDS: Mapping[str, object] = {
+    "unit": "ms",
+    "custom.width": 85,
+    "mappings": [{"type": "value", "options": {"0": {"index": 0, "text": "-"}}}],
+}
+
+
 def links(title: str, url: str) -> dict[str, object]:
     """Return the property of a column whose cells lead somewhere."""
     return {"links": [{"title": title, "url": url}]}
@@ -65,6 +73,12 @@ def lines(expr: str, most: int, direction: LokiQueryDirection = LokiQueryDirecti
     """Return a query for lines."""
     query = loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range")
     return query.expr(expr).max_lines(most).direction(direction)
+
+
+def counted(expr: str, legend: str) -> loki.Dataquery:
+    """Return a query that counts lines over time."""
+    query = loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range")
+    return query.expr(expr).legend_format(legend)
 
 
 def words(content: str, height: int) -> text.Panel:
@@ -107,12 +121,14 @@ def converted(to: str, *fields: str) -> DataTransformerConfig:
     return DataTransformerConfig(id_val="convertFieldType", options={"conversions": conversions, "fields": {}})
 
 
-def largest(field: str, count: int) -> list[DataTransformerConfig]:
-    """Keep the `count` rows with the largest `field`."""
-    return [
-        DataTransformerConfig(id_val="sortBy", options={"fields": {}, "sort": [{"field": field, "desc": True}]}),
-        DataTransformerConfig(id_val="limit", options={"limitField": count}),
-    ]
+def largest_first(field: str) -> DataTransformerConfig:
+    """Sort the rows by a number."""
+    return DataTransformerConfig(id_val="sortBy", options={"fields": {}, "sort": [{"field": field, "desc": True}]})
+
+
+def first(count: int) -> DataTransformerConfig:
+    """Keep so many rows."""
+    return DataTransformerConfig(id_val="limit", options={"limitField": count})
 
 
 def service_variable() -> dashboard.QueryVariable:

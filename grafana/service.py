@@ -17,6 +17,7 @@ from grafana.parts import (
     BLUE,
     CLOCK,
     LOKI,
+    MILLISECONDS,
     PROMETHEUS,
     ROW_TIME,
     SERVICE,
@@ -24,7 +25,9 @@ from grafana.parts import (
     VERMILION,
     Column,
     converted,
-    largest,
+    counted,
+    first,
+    largest_first,
     links,
     metric,
     service_variable,
@@ -37,7 +40,7 @@ INTRODUCTION = """\
 **A dot is one request. Click it, and read that request's log lines.**
 The latency below is a histogram whose exemplars carry trace ids, and the lines of all services carry the same ids: \
 no tracing backend is involved.
-[Paste a trace id](/d/trace-logs/trace-logs) · [make other load](http://localhost:8089)"""
+[Paste a trace id](/d/trace-logs/trace-logs) · [make other load](http://localhost:8089) (port 8089)"""
 
 _JOB = f'job="{variable("service")}"'
 _LINES = f'{{service_name="{variable("service")}"}}'
@@ -115,16 +118,26 @@ def _rate() -> timeseries.Panel:
 
 
 def _errors() -> timeseries.Panel:
-    expr = f'sum by (route, status) (rate({_REQUESTS},status=~"4..|5.."}}[$__rate_interval]))'
+    expr = (
+        f'sum by (route, status) (count_over_time({_LINES} |= `"event":"request.finished"`'
+        " | json route, status | status >= 400 [$__auto]))"
+    )
     return (
-        _series("Errors by route and status", unit="reqps")
-        .description("Responses per second that are 4xx or 5xx; 499 is a client that left before its answer.")
+        _series("Errors by route and status", unit="none")
+        .description(
+            "Responses that are 4xx or 5xx, from the log lines: a rate of counters misses the first of a kind. "
+            "499 is a client that left before its answer."
+        )
         .span(12)
         .height(8)
+        .interval("10s")
+        .axis_soft_max(5)
         .draw_style(GraphDrawStyle.BARS)
         .fill_opacity(60)
+        .stacking(common.StackingConfig().mode(StackingMode.NORMAL))
         .no_value("No errors in this time.")
-        .with_target(metric(expr, "{{status}} {{route}}"))
+        .datasource(LOKI)
+        .with_target(counted(expr, "{{status}} {{route}}"))
     )
 
 
@@ -136,21 +149,21 @@ def _slowest() -> table.Panel:
     )
     columns = {
         "Time": Column("Time", CLOCK),
-        "duration_ms": Column("Duration", {"unit": "ms", "custom.width": 90}),
-        "trace_id": Column("Trace id: its lines", {**links("Lines of this request", _LINK), "custom.width": 280}),
+        "duration_ms": Column("Duration", MILLISECONDS),
+        "trace_id": Column("Trace id: its lines", {**links("Lines of this request", _LINK), "custom.width": 290}),
         "method": Column("Method", {"custom.width": 75}),
         "route": Column("Route"),
         "status": Column("Status", {"custom.width": 70}),
         "user_id": Column("User", {"custom.width": 70}),
-        "db_ms": Column("Database", {"unit": "ms", "custom.width": 95}),
-        "upstream_ms": Column("Upstream", {"unit": "ms", "custom.width": 95}),
+        "db_ms": Column("Database", MILLISECONDS),
+        "upstream_ms": Column("Upstream", MILLISECONDS),
     }
     return (
         table_of_lines(
             expr,
             columns,
             5000,
-            [converted("number", "duration_ms", "db_ms", "upstream_ms"), *largest("duration_ms", 50)],
+            [converted("number", "duration_ms", "db_ms", "upstream_ms"), largest_first("duration_ms"), first(50)],
         )
         .title("Slowest of the latest 5,000 requests over $slow_ms ms")
         .description(
@@ -185,7 +198,11 @@ def _incidents() -> table.Panel:
 
 
 def _incidents_as_marks() -> dashboard.AnnotationQuery:
-    expr = f'{_LINES} |~ `"event":"fault.(started|ended)"` | json event, fault, fault_users'
+    expr = (
+        f'{_LINES} |~ `"event":"fault.(started|ended)"` | json event, fault, fault_users, fault_route'
+        " | label_format whom=`{{if .fault_users}}users {{.fault_users}}{{else}}all users{{end}}`"
+        " | label_format where=`{{if .fault_route}}at {{.fault_route}}{{else}}everywhere{{end}}`"
+    )
     return (
         dashboard.AnnotationQuery()
         .name("Incidents")
@@ -195,7 +212,7 @@ def _incidents_as_marks() -> dashboard.AnnotationQuery:
         .expr(expr)
         .target(loki_builder.Dataquery().expr(expr).query_type("range").ref_id("Anno"))
         .title_format("{{event}}")
-        .text_format("{{fault}} for users {{fault_users}}")
+        .text_format("{{fault}} for {{whom}} {{where}}")
         .tag_keys("fault")
     )
 

@@ -9,10 +9,12 @@ from grafana.parts import (
     AROUND,
     CLOCK,
     LOKI,
+    MILLISECONDS,
     ROW_TIME,
     SERVICE,
     Column,
     converted,
+    largest_first,
     lines,
     links,
     service_variable,
@@ -86,18 +88,24 @@ def _facts() -> table.Panel:
         "method": Column("Method", {"custom.width": 75}),
         "route": Column("Route"),
         "status": Column("Status", {"custom.width": 65}),
-        "duration_ms": Column("Duration", {"unit": "ms", "custom.width": 85}),
-        "db_ms": Column("Database", {"unit": "ms", "custom.width": 80}),
-        "pool_wait_ms": Column("Pool wait", {"unit": "ms", "custom.width": 85}),
-        "upstream_ms": Column("Upstream", {"unit": "ms", "custom.width": 80}),
+        "duration_ms": Column("Duration", MILLISECONDS),
+        "db_ms": Column("Database", MILLISECONDS),
+        "pool_wait_ms": Column("Pool wait", MILLISECONDS),
+        "upstream_ms": Column("Upstream", MILLISECONDS),
         "user_id": Column("User", {"custom.width": 50}),
         "request_id": Column("Request id", {"custom.width": 210}),
     }
     return (
-        table_of_lines(expr, columns, 100, [converted("number", "duration_ms", "db_ms", "pool_wait_ms", "upstream_ms")])
+        table_of_lines(
+            expr,
+            columns,
+            100,
+            # The outermost service first: it waited for the others.
+            [converted("number", "duration_ms", "db_ms", "pool_wait_ms", "upstream_ms"), largest_first("duration_ms")],
+        )
         .title("Request ${trace_id}")
         .description("One row for each service that the request went through. Click the time to go back to the spike.")
-        .no_value("Paste a trace id above, and choose a time that contains the request.")
+        .no_value("Nothing to show: paste a whole trace id above, and choose a time that contains the request.")
         .span(24)
         .height(6)
     )

@@ -24,18 +24,18 @@ class LoadSettings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8089
 
     def command(self) -> list[str]:
-        """Return Locust's command line."""
-        automatic = ["--autostart", "--users", str(self.users), "--run-time", self.run_time]
+        """Return Locust's command line; what a run would be like is also what its page suggests."""
         return [
             sys.executable, "-m", "locust",
             "--locustfile", str(Path(__file__).with_name("locustfile.py")),
             "--host", str(self.target).rstrip("/"),
             "--web-host", self.host, "--web-port", str(self.port),
-            "--class-picker", "--spawn-rate", "10", "--incidents", self.incidents,
+            "--class-picker", "--users", str(self.users), "--spawn-rate", "10", "--run-time", self.run_time,
+            "--incidents", self.incidents,
             # Longer than the slowest request, so that none is cut off when a run ends.
             "--stop-timeout", "15",
             "--skip-log-setup", "--exit-code-on-error", "0",
-            *(automatic if self.auto == "on" else []),
+            *(["--autostart"] if self.auto == "on" else []),
         ]  # fmt: skip
 
 

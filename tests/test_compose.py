@@ -22,7 +22,7 @@ def test_containers_are_hardened(service: dict[str, Any]) -> None:
     assert {"pids_limit", "mem_limit", "cpus"} <= service.keys()
     assert {"max-size": "50m", "max-file": "4"} == service["logging"]["options"]
     assert "privileged" not in service
-    assert "on-failure" == service["restart"]
+    assert "on-failure:5" == service["restart"]
 
 
 def test_only_the_proxy_is_root() -> None:

@@ -78,6 +78,7 @@ def test_queries_quote_what_people_type() -> None:
         "${trace_id:percentencode}",
         "${slow_ms:percentencode}",
         "$__rate_interval",
+        "$__auto",
     } == variables
 
 

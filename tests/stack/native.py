@@ -144,6 +144,7 @@ class NativeStack:
             "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(ROOT / "grafana/dashboards/service.json"),
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana/provisioning"),
             "GF_PATHS_DATA": f"{self.folder}/grafana",
+            "GF_SERVER_ROOT_URL": f"{self.url('grafana')}/",
             "GF_SERVER_HTTP_ADDR": host,
             "GF_SERVER_HTTP_PORT": port,
         }
