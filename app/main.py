@@ -12,7 +12,8 @@ from app.database import Database, PoolCollector
 from app.faults.board import FaultBoard
 from app.faults.router import faults_router
 from app.faults.slow_query import choose_unlucky, hook_into
-from app.health import QUIET, health_router
+from app.health import QUIET, Check, health_router
+from app.lifespan import told
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
     database = Database(settings.async_database_url, settings.database_pool_size)
     payments = PaymentsClient(str(settings.payments_url), settings.payments_timeout)
     board = FaultBoard(database)
+    prepared = asyncio.Event()
     faulty = settings.faults == "on"
     registry.register(PoolCollector(database))
     registry.register(board)
@@ -44,7 +46,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
     api = FastAPI(
         title="Users and orders",
         description=DESCRIPTION,
-        lifespan=_lifespan(database, payments, board if faulty else None),
+        lifespan=_lifespan(database, payments, board if faulty else None, prepared),
         dependencies=[Depends(choose_unlucky(board))] if faulty else None,
         responses=RESPONSES,
     )
@@ -52,7 +54,8 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
     api.state.payments = payments
     api.include_router(users_router)
     api.include_router(orders_router)
-    api.include_router(health_router(registry, {"database": database.ping, "payments": payments.ping}))
+    checks = {"database": database.ping, "tables": _there_when(prepared), "payments": payments.ping}
+    api.include_router(health_router(registry, checks))
     if faulty:
         api.include_router(faults_router(board))
     add_problem_handlers(api)
@@ -70,41 +73,45 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
 
 
 def _lifespan(
-    database: Database, payments: PaymentsClient, board: FaultBoard | None
+    database: Database, payments: PaymentsClient, board: FaultBoard | None, prepared: asyncio.Event
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            ready = asyncio.Event()
-            chores = [tasks.create_task(_prepare(database, ready))]
-            # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ready.wait(), _START)
-            if board is not None:
-                chores.append(tasks.create_task(_watch(board, ready)))
-            logger.info("Service started", extra={"event": "service.started"})
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        chores = asyncio.create_task(_prepare(database, prepared, board))
+        # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(prepared.wait(), _START)
+        async with told(api):
             yield
-            for chore in chores:
-                chore.cancel()
-        await payments.close()
-        await database.engine.dispose()
-        logger.info("Service stopped", extra={"event": "service.stopped"})
+            chores.cancel()
+            await asyncio.wait([chores])
+            await payments.close()
+            await database.engine.dispose()
 
     return lifespan
 
 
-async def _prepare(database: Database, ready: asyncio.Event) -> None:
-    """Create and seed the tables as soon as the database answers."""
-    while not ready.is_set():
+async def _prepare(database: Database, prepared: asyncio.Event, board: FaultBoard | None) -> None:
+    """Create and seed the tables as soon as the database answers; then watch the faults."""
+    while not prepared.is_set():
         try:
             await database.prepare(seed_users)
         except UnavailableError:
             logger.warning("Tables cannot be prepared yet: the database does not answer")
             await asyncio.sleep(1)
+        except Exception:
+            logger.exception("Tables cannot be prepared")
+            await asyncio.sleep(_START)
         else:
-            ready.set()
+            prepared.set()
+    if board is not None:
+        await board.watch()
 
 
-async def _watch(board: FaultBoard, ready: asyncio.Event) -> None:
-    await ready.wait()
-    await board.watch()
+def _there_when(prepared: asyncio.Event) -> Check:
+    async def check() -> None:
+        if not prepared.is_set():
+            message = "The tables are not there yet."
+            raise UnavailableError(message)
+
+    return check

@@ -1,7 +1,6 @@
 """One of the services, composed and served by uvicorn."""
 
 import logging
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -65,5 +64,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
-        msg = f"Cannot listen on {host}:{port}: {os.strerror(exc.errno or 0)}. Stop what uses it, or set HOST or PORT."
+        reason = str(exc.strerror).partition(" (")[0]  # the rest repeats the address
+        msg = f"Cannot listen on {host}:{port}: {reason}. Stop what uses it, or set HOST or PORT."
         raise CannotServeError(msg) from None

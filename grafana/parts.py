@@ -126,11 +126,6 @@ def largest_first(field: str) -> DataTransformerConfig:
     return DataTransformerConfig(id_val="sortBy", options={"fields": {}, "sort": [{"field": field, "desc": True}]})
 
 
-def first(count: int) -> DataTransformerConfig:
-    """Keep so many rows."""
-    return DataTransformerConfig(id_val="limit", options={"limitField": count})
-
-
 def service_variable() -> dashboard.QueryVariable:
     """Return the variable that every dashboard has; a service shows up as soon as it has requests."""
     query = "label_values(http_request_duration_seconds_count, job)"

@@ -26,7 +26,6 @@ from grafana.parts import (
     Column,
     converted,
     counted,
-    first,
     largest_first,
     links,
     metric,
@@ -163,7 +162,7 @@ def _slowest() -> table.Panel:
             expr,
             columns,
             5000,
-            [converted("number", "duration_ms", "db_ms", "upstream_ms"), largest_first("duration_ms"), first(50)],
+            [converted("number", "duration_ms", "db_ms", "upstream_ms"), largest_first("duration_ms")],
         )
         .title("Slowest of the latest 5,000 requests over $slow_ms ms")
         .description(

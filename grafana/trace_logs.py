@@ -25,8 +25,8 @@ from grafana.parts import (
 
 INTRODUCTION = """\
 **All log lines of one request, from every service that it went through.**
-The box above takes a trace id: the `X-Trace-ID` of a response, the `trace_id` of a log line or of a problem, or an \
-`X-Request-ID` that you sent yourself. The time range has to contain the request."""
+The box above takes a trace id: the `X-Trace-ID` of a response, the `trace_id` of a log line or of a problem, or, \
+without a `traceparent`, the `X-Request-ID` that you sent yourself. The time range has to contain the request."""
 
 _LINES = f'{{service_name=~".+"}} | trace_id="{variable("trace_id")}" | trace_id!=""'
 

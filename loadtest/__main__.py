@@ -48,6 +48,12 @@ def main() -> None:
         wrong = [f"{name}: {error['msg']}" for name, error in zip(names, exc.errors(), strict=True)]
         sys.stderr.write("; ".join(wrong) + "\n")
         sys.exit(2)
+    try:
+        socket.create_server((settings.host, settings.port)).close()
+    except OSError as exc:
+        reason = str(exc.strerror).partition(" (")[0]  # the rest repeats the address
+        sys.stderr.write(f"Cannot listen on {settings.host}:{settings.port}: {reason}. Set LOAD_HOST or LOAD_PORT.\n")
+        sys.exit(2)
     address = socket.gethostbyname(socket.gethostname()) if settings.host == "0.0.0.0" else settings.host  # noqa: S104
     os.environ["INSTANCE"] = f"{address}:{settings.port}"
     command = settings.command()

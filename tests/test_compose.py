@@ -26,8 +26,12 @@ def test_containers_are_hardened(service: dict[str, Any]) -> None:
 
 
 def test_only_the_proxy_is_root() -> None:
-    """Without a capability, root is just the owner of the engine's socket."""
-    assert ["docker-socket-proxy"] == [name for name, service in SERVICES.items() if service.get("user") == "0:0"]
+    """Without a capability, root is just the owner of the engine's socket; our own image has a user of its own."""
+    users = {name: service["user"] for name, service in SERVICES.items() if "build" not in service}
+    assert "0:0" == users.pop("docker-socket-proxy")
+    assert all(re.fullmatch(r"[1-9]\d*:\d+", user) for user in users.values())
+    assert re.search(r"^USER [1-9]\d*", (FILE.parent / "Dockerfile").read_text(), re.MULTILINE)
+    assert not [name for name, service in compose()["services"].items() if "network_mode" in service]
 
 
 @each

@@ -11,7 +11,6 @@ from sqlalchemy import select, update
 
 from app.database import Database
 from app.faults.models import Fault
-from app.problems import UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +27,16 @@ class FaultBoard(Collector):
         self.active: Sequence[Fault] = ()
 
     async def watch(self) -> None:
-        """Read the table for ever; a database that is away is told of once."""
-        away = False
+        """Read the table for ever; whatever is in the way is told of once."""
+        trouble: type[Exception] | None = None
         while True:
             try:
                 await self.refresh()
-                away = False
-            except UnavailableError:
-                if not away:
-                    logger.warning("Faults cannot be read: the database does not answer")
-                away = True
+                trouble = None
+            except Exception as exc:
+                if type(exc) is not trouble:
+                    logger.warning("Faults cannot be read", exc_info=exc)
+                trouble = type(exc)
             await asyncio.sleep(_PERIOD)
 
     async def refresh(self) -> None:

@@ -52,7 +52,8 @@ def hook_into(engine: AsyncEngine) -> None:
 def _before_statement(connection: Connection, cursor: DBAPICursor, *_: object) -> None:
     if not (faults := _unlucky.get()):
         return
-    delay_ms = faults.pop().delay_ms
+    delay_ms = max(fault.delay_ms for fault in faults)
+    faults.clear()
     if connection.dialect.name == "sqlite":
         ticks = max(1, delay_ms // _TICK_MS)
         cursor.execute(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ._asgi import Message, Receive, Scope, Send
 from ._context import RequestContext
 from ._event import RequestFailed, RequestFinished
-from ._failure import PAYLOAD_LIMIT, mark_as_told, payload_facts, was_told
+from ._failure import PAYLOAD_LIMIT, mark_as_told, payload_facts
 from ._routes import route_template
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
@@ -53,7 +53,7 @@ class Exchange:
 
     __slots__ = (
         "_body", "_context", "_finished", "_gone", "_observer", "_receive", "_root_path",
-        "_scope", "_send", "_size", "_started", "_status",
+        "_scope", "_send", "_size", "_started", "_status", "_told",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +70,7 @@ class Exchange:
         self._status = 0
         self._gone = ""
         self._finished = False
+        self._told = 0  # so many of the failures
 
     async def receive(self) -> Message:
         """Hand on what the client sends; keep the head of it for the case that the request fails."""
@@ -130,11 +131,12 @@ class Exchange:
         return status, "client_error" if status >= _FIRST_CLIENT_ERROR else "ok"
 
     def _tell_failures(self) -> None:
-        for exc in self._context.failures:
-            if not was_told(exc):
-                mark_as_told(exc)
-                identity = self._context.identity
-                self._observer.failed(RequestFailed(identity, self._method(), self._route(), exc, self._payload()))
+        identity, failures = self._context.identity, self._context.failures
+        while self._told < len(failures):
+            exc = failures[self._told]
+            self._told += 1
+            mark_as_told(exc)
+            self._observer.failed(RequestFailed(identity, self._method(), self._route(), exc, self._payload()))
 
     def _payload(self) -> dict[str, object]:
         headers = self._scope["headers"]

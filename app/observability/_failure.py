@@ -4,6 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 #: The first bytes of a body that are kept until its request is done; a longer one is described by its size.
@@ -21,8 +22,9 @@ _MARK = "_told_by_observability"
 
 
 def mark_as_told(exc: BaseException) -> None:
-    """Note on `exc` that its `request.failed` line is written."""
-    setattr(exc, _MARK, True)
+    """Note on `exc` that its `request.failed` line is written; one that takes no notes is told by uvicorn, too."""
+    with suppress(Exception):
+        setattr(exc, _MARK, True)
 
 
 def was_told(exc: BaseException) -> bool:

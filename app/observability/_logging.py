@@ -17,6 +17,8 @@ LONGEST_LINE = 8 * 1024
 #: The attribute of a record that carries an event's fields; whatever their names, they clash with no other attribute.
 _FIELDS = "_fields"
 _RESERVED = frozenset(RESERVED_ATTRS) | {_FIELDS, "color_message"}  # the latter is uvicorn's message with colours
+_ALWAYS = 8  # the first fields, which every line has
+_LONGEST_VALUE = 1000
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "critical"}
 # JSON allows these three raw, but readers that split text into lines do not: they would see more lines than there are.
 _SEPARATORS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\u0085": "\\u0085"}
@@ -44,10 +46,7 @@ class JsonFormatter(BaseJsonFormatter):
         """Return the line, without its newline."""
         line = self._line(record)
         text = _encode(line)
-        if len(text.encode()) < LONGEST_LINE:
-            return text
-        kept = {key: line[key] for key in list(line)[:8]}
-        return _encode({**kept, "message": str(line["message"])[:1000], "truncated": True})
+        return text if len(text.encode()) < LONGEST_LINE else _encode(_cut(line))
 
     def _line(self, record: logging.LogRecord) -> dict[str, Any]:
         identity = current_request().identity
@@ -61,9 +60,8 @@ class JsonFormatter(BaseJsonFormatter):
             "span_id": identity.span_id,
             "message": record.getMessage(),
         }
-        for key, value in (*record.__dict__.get(_FIELDS, {}).items(), *record.__dict__.items()):
-            if key not in _RESERVED and key not in line:
-                line[key] = value
+        extra = {key: value for key, value in record.__dict__.items() if key not in _RESERVED}
+        line = {**line, **extra, **record.__dict__.get(_FIELDS, {}), **line}
         if record.exc_info and (exc := record.exc_info[1]) is not None:
             line |= {"error_type": error_type(exc), "stack": stack(exc)}
         return line
@@ -73,6 +71,19 @@ class JsonFormatter(BaseJsonFormatter):
         self._last_microsecond = max(round(created * 1_000_000), self._last_microsecond + 1)
         seconds, microseconds = divmod(self._last_microsecond, 1_000_000)
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+
+
+def _cut(line: dict[str, Any]) -> dict[str, Any]:
+    """Keep the fields that every line has, a piece of the message, and of the rest what is short and fits."""
+    kept = {key: line[key] for key in list(line)[:_ALWAYS]}
+    kept |= {"message": str(line["message"])[:_LONGEST_VALUE], "truncated": True}
+    room = LONGEST_LINE - len(_encode(kept).encode())
+    for key, value in line.items():
+        size = len(_encode({key: value}).encode())
+        if key not in kept and size <= min(_LONGEST_VALUE, room - 1):
+            kept[key] = value
+            room -= size
+    return kept
 
 
 def _encode(line: dict[str, Any]) -> str:

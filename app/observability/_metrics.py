@@ -6,6 +6,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Hi
 from prometheus_client.exposition import choose_encoder
 
 from ._event import RequestFailed, RequestFinished
+from ._routes import UNMATCHED
+
+_METHOD_NOT_ALLOWED = 405
 
 #: Upper bounds in seconds. 0.5 is the objective of the latency SLO, and 10 lies above every time-out of the service.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -39,7 +42,9 @@ class Metrics:
         """Observe the duration; the exemplar names the one request that it was."""
         identity = event.identity
         exemplar = {"trace_id": identity.trace_id, "span_id": identity.span_id}
-        self._child(event.method, event.route, event.status).observe(event.duration, exemplar)
+        # A client that tries every method on every path must not make a series of each.
+        declared = event.route != UNMATCHED and event.status != _METHOD_NOT_ALLOWED
+        self._child(event.method if declared else "OTHER", event.route, event.status).observe(event.duration, exemplar)
 
     def failed(self, event: RequestFailed) -> None:
         """Do nothing: a failure is counted by its status."""

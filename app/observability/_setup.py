@@ -22,12 +22,13 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        self._metrics.log_records.labels(level_of(record)).inc()
-        super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the name that logging calls
-        """Count, instead of printing a traceback that is no JSON."""
-        self._metrics.log_failures.inc()
+        try:
+            self.stream.write(self.format(record) + self.terminator)
+            self.flush()
+        except Exception:  # noqa: BLE001 - logging's own way out prints a traceback, which is no JSON
+            self._metrics.log_failures.inc()
+        else:
+            self._metrics.log_records.labels(level_of(record)).inc()
 
 
 def configure_logging(observability: Observability, stream: TextIO = sys.stdout, level: str = "INFO") -> None:

@@ -1,10 +1,11 @@
 """The client of the payments service: a time-out, one retry, and the trace id on every call."""
 
+import asyncio
 import logging
 from http import HTTPStatus
 
 import httpx2
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random
 
 from app.observability import outgoing_headers, timed
 from app.problems import ServiceError, UnavailableError
@@ -47,11 +48,12 @@ class PaymentsClient:
         """Call payments at `base_url`; each try may take `timeout` seconds."""
         transport = ObservedTransport(httpx2.AsyncHTTPTransport())
         self._http = httpx2.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
+        self._timeout = timeout
 
     async def charge(self, order_id: int, amount_cents: int) -> None:
         """Charge an order once, even if payments is asked twice; `PaymentDeclinedError`, `UnavailableError`."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(httpx2.HTTPError),
+            retry=retry_if_exception(_may_pass),
             stop=stop_after_attempt(2),
             wait=wait_random(0.05, 0.2),
             before_sleep=_tell_retry,
@@ -59,7 +61,7 @@ class PaymentsClient:
         )
         try:
             response: httpx2.Response = await retrying(self._ask, order_id, amount_cents)
-        except httpx2.HTTPError as exc:
+        except (httpx2.HTTPError, TimeoutError) as exc:
             raise UnavailableError(_NO_ANSWER) from exc
         if response.status_code == HTTPStatus.PAYMENT_REQUIRED:
             msg = f"The payment of order {order_id} was declined."
@@ -79,10 +81,19 @@ class PaymentsClient:
 
     async def _ask(self, order_id: int, amount_cents: int) -> httpx2.Response:
         charge = {"order_id": order_id, "amount_cents": amount_cents}
-        response = await self._http.post("/charges", json=charge)
+        # httpx's own time-out is for each read: a server that drips could take for ever.
+        async with asyncio.timeout(self._timeout):
+            response = await self._http.post("/charges", json=charge)
         if response.status_code != HTTPStatus.PAYMENT_REQUIRED:
             response.raise_for_status()
         return response
+
+
+def _may_pass(exc: BaseException) -> bool:
+    """Whether asking again may help: not if payments says that the question is wrong."""
+    if isinstance(exc, httpx2.HTTPStatusError):
+        return exc.response.is_server_error
+    return isinstance(exc, httpx2.HTTPError | TimeoutError)
 
 
 def _tell_retry(attempt: RetryCallState) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-_EMAIL = r"^[^@\s]+@[^@\s]+$"  # whether it exists, only a mail can tell
+_EMAIL = r"^[^@\s\x00]+@[^@\s\x00]+$"  # whether it exists, only a mail can tell
+
+_TEXT = r"^[^\x00]+$"  # PostgreSQL's texts have no NUL
 
 
 class NewUser(BaseModel):
@@ -14,7 +16,7 @@ class NewUser(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     email: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=254, pattern=_EMAIL)]
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_TEXT)]
 
 
 class UserOut(BaseModel):

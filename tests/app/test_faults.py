@@ -57,6 +57,15 @@ def test_a_user_is_known_by_path_query_and_body(api: Service) -> None:
     assert 0.6 <= api.finished(order.headers["x-trace-id"])["duration_ms"] / 1000 < 1.2
 
 
+@pytest.mark.parametrize(
+    "nonsense", [{"seed": 2**63}, {"users": [10**30]}, {"share": 0}, {"seconds": 601}, {"fault": "x"}]
+)
+def test_a_fault_has_bounds(api: Service, nonsense: dict[str, object]) -> None:
+    """What no database or line could hold, or would last too long, is refused."""
+    fault = {"fault": "slow-query", "seconds": 1, **nonsense}
+    assert 422 == api.client.post("/faults", json=fault, headers={"X-Fault-Lab": "tests"}).status_code
+
+
 def test_one_route_suffers(api: Service) -> None:
     """A fault of a route leaves the others alone."""
     start(api, route="/users/{user_id}")

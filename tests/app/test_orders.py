@@ -1,9 +1,14 @@
 """Orders, which are paid by another service; and the id, which no signature carries."""
 
+import asyncio
+import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
+from app.orders.payments import PaymentsClient
+from app.problems import UnavailableError
 from tests.processes import Processes
 from tests.services import Service, running
 
@@ -96,10 +101,35 @@ def test_payments_away_is_a_503_that_names_it(lonely: Service) -> None:
     assert "unpaid" == lonely.client.get("/orders", params={"user_id": 17}).json()["items"][0]["status"]
 
 
+@pytest.mark.anyio
+async def test_payments_that_drips_is_given_up() -> None:
+    """The time-out is for the whole answer: a byte now and then does not extend it; and there is one retry."""
+    tries: list[asyncio.Task[None] | None] = []
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(asyncio.current_task())
+        answer = itertools.chain(b"HTTP/1.1 201 Created\r\nX: ", itertools.repeat(ord("x")))
+        with suppress(OSError):
+            while True:
+                writer.write(bytes([next(answer)]))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        client = PaymentsClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 0.2)
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(client.charge(1, 100), 30)
+        await client.close()
+        await asyncio.wait([task for task in tries if task])
+    assert 2 == len(tries)
+
+
 def test_readiness_names_what_is_wrong(lonely: Service) -> None:
     """Alive, not ready, because of payments and not because of the database; a failed probe is told."""
     alive, ready = lonely.client.get("/healthz"), lonely.client.get("/readyz")
 
     assert (200, 503) == (alive.status_code, ready.status_code)
-    assert {"database": "ok", "payments": "Payments does not answer."} == ready.json()["checks"]
+    checks = ready.json()["checks"]
+    assert {"database": "ok", "tables": "ok", "payments": "Payments does not answer."} == checks
     assert "/readyz" == lonely.finished(ready.headers["x-trace-id"])["route"]

@@ -81,6 +81,14 @@ def test_a_line_is_never_longer_than_8_kib(emitted: Emitted) -> None:
     assert line["message"].startswith("\u00e9" * 100)
 
 
+def test_a_cut_line_keeps_what_is_short(emitted: Emitted) -> None:
+    """One long field must not cost the others, or the dot of a request would lead to a line without its duration."""
+    line = line_of(emitted, "cut", big="x" * 9000, event="request.finished", duration_ms=1.5)
+
+    assert ("request.finished", 1.5, True) == (line["event"], line["duration_ms"], line["truncated"])
+    assert "big" not in line
+
+
 def test_what_is_no_json_is_still_a_line(emitted: Emitted) -> None:
     """Objects are told by their text."""
     line = line_of(emitted, "hello", thing={1, 2}, error=ValueError)

@@ -1,9 +1,12 @@
 """What one request emits: one line, one observation with its exemplar, and a header, all with the same id."""
 
+from dataclasses import dataclass
+
 import httpx2
 import pytest
 
 from app.observability import NO_REQUEST, current_request, openapi_routes
+from app.observability._asgi import Receive, Scope, Send
 from tests.app.observability.apps import OwnError, api, raw
 from tests.emitted import Emitted
 
@@ -71,7 +74,8 @@ async def test_every_response_is_told(
     line = emitted.finished()
     assert (status, [HEX]) == (response.status_code, response.headers.get_list("x-trace-id"))
     assert (route, status, outcome) == (line["route"], line["status"], line["outcome"])
-    labels = {"method": method, "route": route, "status": str(status)}
+    declared = route != "unmatched" and status != 405
+    labels = {"method": method if declared else "OTHER", "route": route, "status": str(status)}
     assert emitted.value("http_request_duration_seconds_count", **labels) == 1
 
 
@@ -160,6 +164,26 @@ async def test_the_id_ends_with_its_request(emitted: Emitted) -> None:
         for path in ("/ok", "/raises"):
             await client.get(path)
             assert current_request() is NO_REQUEST
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An exception that takes no notes."""
+
+
+async def test_whatever_is_raised_is_told_each_time(emitted: Emitted) -> None:
+    """An exception that cannot be marked, and one that is raised again, make their lines like any other."""
+    again = FrozenError()
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise again
+
+    async with emitted.observe(app) as client:
+        for _ in range(2):
+            assert 500 == (await client.get("/")).status_code
+
+    events = [line["event"] for line in emitted.lines()]
+    assert ["request.failed", "request.finished"] * 2 == sorted(events[:2]) + sorted(events[2:])
 
 
 async def test_nothing_stays_in_flight(emitted: Emitted) -> None:
