@@ -1,12 +1,16 @@
 """The fault lab: on purpose, bounded, announced, and the same for every replica."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from app.database import Database
+from app.faults.board import FaultBoard
 from app.faults.models import Fault
+from app.settings import Settings
 from tests.processes import Processes
 from tests.services import Service, running
 from tests.waiting import eventually
@@ -64,6 +68,25 @@ def test_a_fault_has_bounds(api: Service, nonsense: dict[str, object]) -> None:
     """What no database or line could hold, or would last too long, is refused."""
     fault = {"fault": "slow-query", "seconds": 1, **nonsense}
     assert 422 == api.client.post("/faults", json=fault, headers={"X-Fault-Lab": "tests"}).status_code
+
+
+@pytest.mark.anyio
+async def test_the_watch_survives_whatever_is_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a fault would never end where it stopped watching."""
+    board = FaultBoard(Database(Settings().async_database_url, 1))
+    looks: list[int] = []
+
+    async def stumble() -> None:
+        looks.append(1)
+        raise ValueError
+
+    monkeypatch.setattr(board, "refresh", stumble)
+    monkeypatch.setattr("app.faults.board._PERIOD", 0)
+    watch = asyncio.create_task(board.watch())
+    while len(looks) < 3:
+        assert not watch.done()
+        await asyncio.sleep(0)
+    watch.cancel()
 
 
 def test_one_route_suffers(api: Service) -> None:

@@ -5,11 +5,14 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from app.database import Database
@@ -145,6 +148,23 @@ async def test_many_prepare_at_the_same_moment(database_url: str) -> None:
     await asyncio.gather(*(database.prepare(seed_users) for database in databases))
     for database in databases:
         await database.engine.dispose()
+
+
+def test_no_tables_is_not_ready(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """A database that answers, and whose tables somebody else keeps from being made, is not enough."""
+    port, file = free_port(), tmp_path / "tested.db"
+    url = f"http://127.0.0.1:{port}"
+    settings = {"DATABASE_URL": f"sqlite:///{file}", "PAYMENTS_URL": payments.url, "PORT": str(port)}
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN EXCLUSIVE")
+        processes.start("bare", [sys.executable, "-m", "app"], settings)
+        processes.answers("bare", f"{url}/readyz", status=503)
+        checks = httpx2.get(f"{url}/readyz").json()["checks"]
+    processes.answers("bare", f"{url}/readyz")
+    processes.stop("bare")
+
+    assert {"database": "ok", "tables": "The tables are not there yet.", "payments": "ok"} == checks
 
 
 def test_a_database_that_comes_later_is_waited_for(payments: Service, processes: Processes, tmp_path: Path) -> None:
