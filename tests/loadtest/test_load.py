@@ -77,7 +77,13 @@ def test_incidents_are_asked_for_politely(api: Service, payments: Service) -> No
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("LOAD", "maybe"), ("LOAD_USERS", "0"), ("LOAD_RUN_TIME", "long"), ("LOAD_TARGET", "nowhere")],
+    [
+        ("LOAD", "maybe"),
+        ("LOAD_USERS", "0"),
+        ("LOAD_RUN_TIME", "long"),
+        ("LOAD_TARGET", "nowhere"),
+        ("LOAD_HOST", "nosuch.invalid"),
+    ],
 )
 def test_a_mistake_is_one_sentence(setting: str, value: str) -> None:
     """Exit code 2, and which variable it is."""
