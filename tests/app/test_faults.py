@@ -103,8 +103,11 @@ def test_the_share_is_the_same_each_time() -> None:
     first = [fault.hits("/", None, f"run-0-{number}") for number in range(1000)]
     second = [fault.hits("/", None, f"run-0-{number}") for number in range(1000)]
 
+    other = Fault(route=None, users=None, share=0.5, seed=2, until=time.time() + 60)
+
     assert first == second
     assert 400 < sum(first) < 600
+    assert first != [other.hits("/", None, f"run-0-{number}") for number in range(1000)]
 
 
 def test_start_and_end_are_announced_once(api: Service) -> None:

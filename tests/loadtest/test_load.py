@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -82,18 +83,27 @@ def test_incidents_are_asked_for_politely(api: Service, payments: Service) -> No
         ("LOAD_USERS", "0"),
         ("LOAD_RUN_TIME", "long"),
         ("LOAD_TARGET", "nowhere"),
-        ("LOAD_HOST", "nosuch.invalid"),
     ],
 )
 def test_a_mistake_is_one_sentence(setting: str, value: str) -> None:
     """Exit code 2, and which variable it is."""
-    done = subprocess.run(
-        [sys.executable, "-m", "loadtest"],
-        env={**os.environ, setting: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, said = refused({setting: value})
 
-    assert 2 == done.returncode
-    assert re.fullmatch(rf"{setting}: .*\n", done.stderr)
+    assert 2 == code
+    assert re.fullmatch(rf"{setting}: .*\n", said)
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    """Locust would print a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = refused({"LOAD_PORT": port})
+
+    assert 2 == code
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use. Set LOAD_HOST or LOAD_PORT.\n" == said
+
+
+def refused(settings: dict[str, str]) -> tuple[int, str]:
+    command, env = [sys.executable, "-m", "loadtest"], {**os.environ, **settings}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    return done.returncode, done.stderr

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.observability import Observability, RequestFinished, metrics_page
+from app.observability import BUCKETS, Observability, RequestFinished, metrics_page
 from app.observability._identity import Identity
 
 LONGEST = "a" * 64
@@ -33,6 +33,11 @@ def test_the_format_is_what_was_asked_for(accept: str, content_type: str, exempl
 
     assert content_type == kind.split(";")[0]
     assert exemplars == (b"# {" in page)
+
+
+def test_the_bounds_are_the_contract() -> None:
+    """Rules and dashboards rely on them, on the objective of half a second most of all."""
+    assert (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0) == BUCKETS
 
 
 def test_the_longest_id_fits_an_exemplar() -> None:
