@@ -39,6 +39,8 @@ logging.getLogger(f"{__name__}.TimedPool").setLevel(logging.WARNING)
 _SLOW = 0.5  # seconds; the same as the latency objective
 _PATIENCE = 5  # seconds to wait for a connection, for a lock, or for the server
 _SCHEMA_LOCK = 7_305_137  # any number, as long as every replica takes the same
+#: What a column of integers holds.
+LARGEST_INTEGER = 2**31 - 1
 _UNAVAILABLE = (
     OSError, PoolTimeoutError, InterfaceError, OperationalError, asyncpg.PostgresError, asyncpg.InterfaceError
 )  # fmt: skip

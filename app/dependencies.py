@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
+from app.database import LARGEST_INTEGER, Database
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
@@ -18,5 +19,7 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
 # With the scope of the function, the connection is back in the pool before the response is sent.
 Session = Annotated[AsyncSession, Depends(_session, scope="function")]
 
-#: An id in a path; what PostgreSQL's integer holds.
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
+#: The id of a row.
+RowId = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+#: The same in a path.
+Id = Annotated[RowId, Path()]

@@ -77,21 +77,21 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        chores = asyncio.create_task(_prepare(database, prepared, board))
+        chore = asyncio.create_task(_prepare_and_watch(database, prepared, board))
         # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
         with suppress(TimeoutError):
             await asyncio.wait_for(prepared.wait(), _START)
         async with told(api):
             yield
-            chores.cancel()
-            await asyncio.wait([chores])
+            chore.cancel()
+            await asyncio.wait([chore])
             await payments.close()
             await database.engine.dispose()
 
     return lifespan
 
 
-async def _prepare(database: Database, prepared: asyncio.Event, board: FaultBoard | None) -> None:
+async def _prepare_and_watch(database: Database, prepared: asyncio.Event, board: FaultBoard | None) -> None:
     """Create and seed the tables as soon as the database answers; then watch the faults."""
     while not prepared.is_set():
         try:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.database import LARGEST_INTEGER
+from app.dependencies import RowId
 from app.faults.board import FaultBoard
 from app.faults.models import Fault
 from app.observability import openapi_routes
@@ -24,14 +26,11 @@ class NewFault(BaseModel):
     route: Annotated[str | None, Field(description="A template, such as `/users/{user_id}`; all routes if none.")] = (
         None
     )
-    users: Annotated[
-        list[Annotated[int, Field(ge=1, le=2**31 - 1)]] | None,
-        Field(min_length=1, max_length=200, description="All users if none."),
-    ] = None
+    users: Annotated[list[RowId] | None, Field(min_length=1, max_length=200, description="All users if none.")] = None
     share: Annotated[float, Field(gt=0, le=1, description="Of the requests, by a hash of seed and request id.")] = 1
     delay_ms: Annotated[int, Field(ge=10, le=10_000)] = 2_000
     seconds: Annotated[int, Field(ge=1, le=LONGEST, description="After which it ends by itself.")] = 60
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
 
 
 class FaultOut(NewFault):

@@ -131,10 +131,9 @@ class Exchange:
         return status, "client_error" if status >= _FIRST_CLIENT_ERROR else "ok"
 
     def _tell_failures(self) -> None:
-        identity, failures = self._context.identity, self._context.failures
-        while self._told < len(failures):
-            exc = failures[self._told]
-            self._told += 1
+        identity, news = self._context.identity, self._context.failures[self._told :]
+        self._told += len(news)
+        for exc in news:
             mark_as_told(exc)
             self._observer.failed(RequestFailed(identity, self._method(), self._route(), exc, self._payload()))
 

@@ -60,8 +60,11 @@ class JsonFormatter(BaseJsonFormatter):
             "span_id": identity.span_id,
             "message": record.getMessage(),
         }
-        extra = {key: value for key, value in record.__dict__.items() if key not in _RESERVED}
-        line = {**line, **extra, **record.__dict__.get(_FIELDS, {}), **line}
+        for key, value in record.__dict__.get(_FIELDS, {}).items():
+            line.setdefault(key, value)
+        for key, value in record.__dict__.items():
+            if key not in _RESERVED:
+                line.setdefault(key, value)
         if record.exc_info and (exc := record.exc_info[1]) is not None:
             line |= {"error_type": error_type(exc), "stack": stack(exc)}
         return line
@@ -78,10 +81,10 @@ def _cut(line: dict[str, Any]) -> dict[str, Any]:
     kept = {key: line[key] for key in list(line)[:_ALWAYS]}
     kept |= {"message": str(line["message"])[:_LONGEST_VALUE], "truncated": True}
     room = LONGEST_LINE - len(_encode(kept).encode())
-    for key, value in line.items():
-        size = len(_encode({key: value}).encode())
-        if key not in kept and size <= min(_LONGEST_VALUE, room - 1):
-            kept[key] = value
+    for key in [key for key in line if key not in kept]:
+        size = len(_encode({key: line[key]}).encode())
+        if size <= min(_LONGEST_VALUE, room - 1):
+            kept[key] = line[key]
             room -= size
     return kept
 

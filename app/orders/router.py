@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 
-from app.dependencies import Id, Session
+from app.dependencies import Id, RowId, Session
 from app.orders.models import Order
 from app.orders.repository import OrderRepository
 from app.orders.schemas import NewOrder, OrderOut
@@ -28,7 +28,7 @@ Service = Annotated[OrderService, Depends(order_service)]
 class OrdersPage(Page):
     """Which orders are wanted."""
 
-    user_id: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+    user_id: RowId | None = None
 
 
 @router.get("", response_model=Listed[OrderOut])

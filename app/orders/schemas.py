@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.dependencies import RowId
+
 Status = Literal["pending", "paid", "declined", "unpaid"]
 
 
@@ -13,7 +15,7 @@ class NewOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    user_id: RowId
     sku: Annotated[str, Field(max_length=40)]
     quantity: Annotated[int, Field(ge=1, le=100)] = 1
 

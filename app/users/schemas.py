@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 _EMAIL = r"^[^@\s\x00]+@[^@\s\x00]+$"  # whether it exists, only a mail can tell
-
 _TEXT = r"^[^\x00]+$"  # PostgreSQL's texts have no NUL
 
 
