@@ -2,8 +2,6 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
-# The tests of the stack find its servers where scripts/servers puts them.
-export SERVERS ?= $(HOME)/.cache/spike-to-log/servers
 
 .PHONY: help
 help: ## Print what can be made.

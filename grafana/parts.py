@@ -46,9 +46,11 @@ def variable(name: str) -> str:
     return f"${{{name}:percentencode}}"
 
 
+# What Loki knows of a line without reading it.
+_LABELS = frozenset({"service_name", "instance", "level", "trace_id"})
+
 #: A column of times: what is seen together is of one day.
 CLOCK: Mapping[str, object] = {"unit": "time:HH:mm:ss.SSS", "custom.width": 110}
-
 
 #: A column of durations. What a request did not do took no time: its line has no such field, and Loki's is then empty.
 MILLISECONDS: Mapping[str, object] = {
@@ -71,14 +73,26 @@ def metric(expr: str, legend: str, *, dots: bool = False) -> prometheus.Dataquer
 
 def lines(expr: str, most: int, direction: LokiQueryDirection = LokiQueryDirection.BACKWARD) -> loki.Dataquery:
     """Return a query for lines."""
-    query = loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range")
-    return query.expr(expr).max_lines(most).direction(direction)
+    return _of_loki(expr).max_lines(most).direction(direction)
 
 
 def counted(expr: str, legend: str) -> loki.Dataquery:
     """Return a query that counts lines over time."""
-    query = loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range")
-    return query.expr(expr).legend_format(legend)
+    return _of_loki(expr).legend_format(legend)
+
+
+def _of_loki(expr: str) -> loki.Dataquery:
+    return loki.Dataquery().datasource(LOKI).editor_mode(LokiEditor.CODE).query_type("range").expr(expr)
+
+
+def parsed(columns: Mapping[str, Column]) -> str:
+    """Return the stage of a query that reads a table's columns from the lines, as far as they are no labels."""
+    return f"json {', '.join(_field(name) for name in columns if name not in _LABELS)}"
+
+
+def _field(column: str) -> str:
+    # The lines' own times: with `keepTime`, an empty table would be a column without rows that does not say why.
+    return "timestamp" if column == "Time" else column
 
 
 def words(content: str, height: int) -> text.Panel:
@@ -89,10 +103,9 @@ def words(content: str, height: int) -> text.Panel:
 def table_of_lines(
     expr: str, columns: Mapping[str, Column], most: int, extra: Sequence[DataTransformerConfig] = ()
 ) -> table.Panel:
-    """Return a table whose columns are labels of the lines that `expr` finds; `Time` is their `timestamp`."""
+    """Return a table whose columns are labels of the lines that `expr` finds, which has `parsed` them."""
     panel = table.Panel().datasource(LOKI).with_target(lines(expr, most)).cell_height(TableCellHeight.SM)
-    # The lines' own times: with `keepTime`, an empty table would be a column without rows that does not say why.
-    paths = [{"path": "timestamp" if name == "Time" else name, "alias": name} for name in columns]
+    paths = [{"path": _field(name), "alias": name} for name in columns]
     panel.with_transformation(
         DataTransformerConfig(
             id_val="extractFields",

@@ -29,6 +29,7 @@ from grafana.parts import (
     largest_first,
     links,
     metric,
+    parsed,
     service_variable,
     table_of_lines,
     variable,
@@ -141,11 +142,6 @@ def _errors() -> timeseries.Panel:
 
 
 def _slowest() -> table.Panel:
-    expr = (
-        f'{_LINES} |= `"event":"request.finished"`'
-        " | json timestamp, duration_ms, method, route, status, user_id, db_ms, upstream_ms"
-        f" | duration_ms > {variable('slow_ms')}"
-    )
     columns = {
         "Time": Column("Time", CLOCK),
         "duration_ms": Column("Duration", MILLISECONDS),
@@ -157,6 +153,7 @@ def _slowest() -> table.Panel:
         "db_ms": Column("Database", MILLISECONDS),
         "upstream_ms": Column("Upstream", MILLISECONDS),
     }
+    expr = f'{_LINES} |= `"event":"request.finished"` | {parsed(columns)} | duration_ms > {variable("slow_ms")}'
     return (
         table_of_lines(
             expr,
@@ -175,7 +172,6 @@ def _slowest() -> table.Panel:
 
 
 def _incidents() -> table.Panel:
-    expr = f'{_LINES} |= `"event":"fault.started"` | json timestamp, fault, fault_users, fault_route, fault_until'
     columns = {
         "Time": Column("Began", links("The spike", f"{SERVICE}?var-service=${{service}}&{AROUND.format(ROW_TIME)}")),
         "fault": Column("Fault"),
@@ -183,6 +179,7 @@ def _incidents() -> table.Panel:
         "fault_route": Column("Route", {"noValue": "all"}),
         "fault_until": Column("Ended, or will"),
     }
+    expr = f'{_LINES} |= `"event":"fault.started"` | {parsed(columns)}'
     return (
         table_of_lines(expr, columns, 100)
         .title("Recent incidents")

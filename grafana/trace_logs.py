@@ -17,6 +17,7 @@ from grafana.parts import (
     largest_first,
     lines,
     links,
+    parsed,
     service_variable,
     table_of_lines,
     variable,
@@ -68,17 +69,6 @@ def trace_logs() -> dashboard.Dashboard:
 
 
 def _facts() -> table.Panel:
-    fields = (
-        "method",
-        "route",
-        "status",
-        "duration_ms",
-        "db_ms",
-        "pool_wait_ms",
-        "upstream_ms",
-        "user_id",
-    )
-    expr = f'{_LINES} |= `"event":"request.finished"` | json timestamp, {", ".join(fields)}, request_id'
     back = links(
         "Back to the spike", f"{SERVICE}?var-service=${{__data.fields.service_name}}&{AROUND.format(ROW_TIME)}"
     )
@@ -95,6 +85,7 @@ def _facts() -> table.Panel:
         "user_id": Column("User", {"custom.width": 50}),
         "request_id": Column("Request id", {"custom.width": 210}),
     }
+    expr = f'{_LINES} |= `"event":"request.finished"` | {parsed(columns)}'
     return (
         table_of_lines(
             expr,
