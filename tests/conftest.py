@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.emitted import Emitted
-from tests.postgres import MissingProgramError, start_postgres
+from tests.postgres import start_postgres
 from tests.processes import Processes, short_folder
 from tests.services import Service, running
 
@@ -40,13 +40,8 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of an empty database."""
     folder = short_folder()
     with Processes(folder) as processes:
-        if request.param == "sqlite":
-            yield f"sqlite:///{folder}/tested.db"
-        else:
-            try:
-                yield start_postgres(processes)
-            except MissingProgramError as exc:
-                pytest.skip(str(exc))
+        sqlite = request.param == "sqlite"
+        yield f"sqlite:///{folder}/tested.db" if sqlite else start_postgres(processes)
     shutil.rmtree(folder)
 
 

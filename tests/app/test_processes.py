@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -155,7 +154,7 @@ def test_no_tables_is_not_ready(payments: Service, processes: Processes, tmp_pat
     port, file = free_port(), tmp_path / "tested.db"
     url = f"http://127.0.0.1:{port}"
     settings = {"DATABASE_URL": f"sqlite:///{file}", "PAYMENTS_URL": payments.url, "PORT": str(port)}
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("BEGIN EXCLUSIVE")
         processes.start("bare", [sys.executable, "-m", "app"], settings)

@@ -1,6 +1,7 @@
 """A visitor's browser, and a stack that has just come up, with the load that starts by itself."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,13 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, Request, sync_playwright
 
-from tests.postgres import MissingProgramError
 from tests.processes import free_port
 from tests.stack.native import NativeStack, Stack
 
-_CHROMIUM = Path("/usr/bin/chromium")
+# The system's, or else Playwright's own.
+_CHROMIUM = shutil.which("chromium", path="/usr/bin")
 
 
 @dataclass
@@ -57,10 +58,7 @@ def fresh() -> Iterator[Stack]:
     if not os.environ.get("GRAFANA_HOME"):
         pytest.skip("no Grafana: set STACK=up where docker compose is up, or GRAFANA_HOME to an unpacked Grafana")
     with NativeStack() as native:
-        try:
-            stack = native.start()
-        except MissingProgramError as exc:
-            pytest.skip(str(exc))
+        stack = native.start()
         load = {"LOAD_TARGET": stack.api, "LOAD_PORT": str(free_port())}
         native.services.start("loadtest", [sys.executable, "-m", "loadtest"], load)
         yield stack
@@ -70,7 +68,7 @@ def fresh() -> Iterator[Stack]:
 def playwright() -> Iterator[Playwright]:
     """Return Playwright; where there is no Chromium, skip."""
     with sync_playwright() as playwright:
-        if not _CHROMIUM.exists() and not Path(playwright.chromium.executable_path).exists():
+        if not _CHROMIUM and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("no Chromium: .venv/bin/playwright install chromium, or apt install chromium")
         yield playwright
 
@@ -79,7 +77,7 @@ def playwright() -> Iterator[Playwright]:
 def visitor(playwright: Playwright, fresh: Stack, tmp_path: Path) -> Iterator[Visitor]:
     """Return a visitor; afterwards, nothing was wrong on the console and nothing asked for beyond this machine."""
     browser = playwright.chromium.launch(
-        executable_path=_CHROMIUM if _CHROMIUM.exists() else None,
+        executable_path=_CHROMIUM,
         args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
     )
     # A screen on which the whole dashboard is drawn: Grafana leaves out what is not in view.
@@ -88,8 +86,5 @@ def visitor(playwright: Playwright, fresh: Stack, tmp_path: Path) -> Iterator[Vi
     context.on("page", visitor.watch)
     context.on("request", visitor.note)
     yield visitor
-    try:
-        browser.close()
-    except Error as exc:
-        visitor.trouble.append(str(exc))
+    browser.close()
     assert [] == visitor.trouble

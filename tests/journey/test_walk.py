@@ -3,8 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -59,15 +57,6 @@ def shown_range(page: Page) -> tuple[float, float]:
     return began, ended
 
 
-@contextmanager
-def new_tab(visitor: Visitor) -> Iterator[list[Page]]:
-    """Return the tab that opens inside the block."""
-    tabs: list[Page] = []
-    with visitor.context.expect_page() as opened:
-        yield tabs
-    tabs.append(opened.value)
-
-
 def has_lines_of_one_request(page: Page, stack: Stack) -> list[stores.StoredLine]:
     """Assert that the page is about one request: its id, lines of each service that it called, and its time."""
     trace_id = parse_qs(urlsplit(page.url).query)["var-trace_id"][0]
@@ -98,10 +87,10 @@ def test_a_dot_leads_to_its_lines(visitor: Visitor, fresh: Stack, slow: stores.E
     link = page.get_by_role("link", name="Logs of this request")
     expect(link).to_be_visible()
     visitor.picture(page, "2-the-dot")
-    with new_tab(visitor) as tabs:
+    with visitor.context.expect_page() as tab:
         link.click()
 
-    lines = has_lines_of_one_request(tabs[0], fresh)
+    lines = has_lines_of_one_request(tab.value, fresh)
     assert any(line.fields.get("duration_ms", 0) > SECOND for line in lines)
 
 
@@ -138,9 +127,9 @@ def test_the_way_back(visitor: Visitor, fresh: Stack, slow: stores.Exemplar) -> 
 
     page = visitor.open(url)
     panel(page, "Lines of all services").locator('tr[class*="logs-row"]').first.click()
-    with new_tab(visitor) as tabs:
+    with visitor.context.expect_page() as tab:
         page.get_by_role("link", name="Back to the spike").last.click()
-    began, ended = shown_range(tabs[0])
+    began, ended = shown_range(tab.value)
     assert began < slow.time < ended
 
 
@@ -152,13 +141,13 @@ def test_a_line_in_explore_leads_on_and_back(visitor: Visitor, slow: stores.Exem
     page = visitor.open(f"/explore?schemaVersion=1&panes={quote(panes)}")
     page.locator('tr[class*="logs-row"]').first.click()
 
-    with new_tab(visitor) as tabs:
+    with visitor.context.expect_page() as tab:
         page.get_by_role("link", name="Back to the spike").click()
-    began, ended = shown_range(tabs[0])
+    began, ended = shown_range(tab.value)
     assert began < slow.time < ended
-    with new_tab(visitor) as tabs:
+    with visitor.context.expect_page() as tab:
         page.get_by_role("link", name="All services").click()
-    expect(tabs[0].get_by_placeholder("Enter value")).to_have_value(slow.labels["trace_id"])
+    expect(tab.value.get_by_placeholder("Enter value")).to_have_value(slow.labels["trace_id"])
 
 
 def test_an_id_without_lines_says_so(visitor: Visitor) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.postgres import MissingProgramError
 from tests.processes import Processes
 from tests.stack.native import NativeStack, Stack
 
@@ -20,10 +19,7 @@ def stack() -> Iterator[Stack]:
         yield Stack.published()
         return
     with NativeStack() as native:
-        try:
-            yield native.start()
-        except MissingProgramError as exc:
-            pytest.skip(str(exc))
+        yield native.start()
 
 
 @pytest.fixture
