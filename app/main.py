@@ -13,7 +13,6 @@ from app.faults.board import FaultBoard
 from app.faults.router import faults_router
 from app.faults.slow_query import choose_unlucky, hook_into
 from app.health import QUIET, Check, health_router
-from app.lifespan import told
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
@@ -76,17 +75,16 @@ def _lifespan(
     database: Database, payments: PaymentsClient, board: FaultBoard | None, prepared: asyncio.Event
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         chore = asyncio.create_task(_prepare_and_watch(database, prepared, board))
         # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
         with suppress(TimeoutError):
             await asyncio.wait_for(prepared.wait(), _START)
-        async with told(api):
-            yield
-            chore.cancel()
-            await asyncio.wait([chore])
-            await payments.close()
-            await database.engine.dispose()
+        yield
+        chore.cancel()
+        await asyncio.wait([chore])
+        await payments.close()
+        await database.engine.dispose()
 
     return lifespan
 

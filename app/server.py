@@ -39,8 +39,10 @@ def serve(service: str) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,  # ours is there already
+        log_level="warning",  # the observability room tells of start and stop
         access_log=False,  # `request.finished` says more
         server_header=False,
+        reset_contextvars=True,  # or a request on a keep-alive connection inherits what the one before it set
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_STOP,
     )

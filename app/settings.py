@@ -29,6 +29,16 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _one(workers: int) -> int:
+    if workers != 1:
+        msg = (
+            "should be 1: each worker has metrics of its own, and a scrape would see only one of them; "
+            "run more replicas instead, such as docker compose up --scale api-replica=2"
+        )
+        raise ValueError(msg)
+    return workers
+
+
 class ServerSettings(BaseSettings):
     """What every service needs: where it listens, and how much it says."""
 
@@ -38,6 +48,7 @@ class ServerSettings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     instance: str = ""
+    web_concurrency: Annotated[int, AfterValidator(_one)] = 1
 
     @property
     def own_instance(self) -> str:

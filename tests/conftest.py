@@ -1,14 +1,11 @@
 """What all tests share."""
 
-import io
-import logging
 import shutil
-import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
 
+from app.observability.testing import capture_logs
 from tests.emitted import Emitted
 from tests.postgres import start_postgres
 from tests.processes import Processes, short_folder
@@ -24,15 +21,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def emitted() -> Iterator[Emitted]:
     """Take what a service emits; afterwards, logging is as it was."""
-    root, warnings = logging.getLogger(), logging.getLogger("py.warnings")
-    before = (root.handlers[:], root.level, warnings.handlers[:])
-    hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
-    yield Emitted(io.StringIO())
-    root.handlers[:], root.level, warnings.handlers[:] = before
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging.captureWarnings(capture=False)
-    uvicorn = logging.getLogger("uvicorn.error")
-    uvicorn.filters.clear()
+    with capture_logs(level="WARNING") as captured:
+        yield Emitted(captured.stream)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

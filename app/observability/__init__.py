@@ -4,7 +4,7 @@ Copy this folder; it needs `orjson`, `prometheus-client` and `python-json-logger
 """
 
 from ._context import NO_REQUEST, RequestContext, annotate, current_request, record_failure, record_time, timed
-from ._event import RequestFailed, RequestFinished, Sink
+from ._event import RequestFailed, RequestFinished, Sink, WebSocketClosed
 from ._identity import Identity, new_span_id, new_trace_id
 from ._metrics import BUCKETS, metrics_page
 from ._middleware import ObservedApp
@@ -24,6 +24,7 @@ __all__ = [
     "RequestFailed",
     "RequestFinished",
     "Sink",
+    "WebSocketClosed",
     "annotate",
     "configure_logging",
     "current_request",

@@ -20,6 +20,23 @@ class RequestContext:
         self.timings: list[tuple[str, float]] = []
         self.failures: list[BaseException] = []
 
+    def fail(self, exc: BaseException) -> None:
+        """Note a failure; the same exception again, further out, is not another one."""
+        if not any(exc is known for known in self.failures):
+            self.failures.append(exc)
+
+    def breakdown(self) -> dict[str, object]:
+        """Add the timings up: `<name>_ms` in milliseconds, and `<name>_calls`."""
+        totals: dict[str, tuple[float, int]] = {}
+        for name, seconds in self.timings:
+            spent, calls = totals.get(name, (0.0, 0))
+            totals[name] = (spent + seconds, calls + 1)
+        fields: dict[str, object] = {}
+        for name, (spent, calls) in totals.items():
+            fields[f"{name}_ms"] = round(spent * 1000, 3)
+            fields[f"{name}_calls"] = calls
+        return fields
+
 
 #: What code sees that runs outside every request: a trace id that no client can send.
 NO_REQUEST = RequestContext(Identity("-", "-"))
@@ -43,9 +60,9 @@ def leave_request(token: Token[RequestContext]) -> None:
 
 
 def annotate(**fields: object) -> None:
-    """Add fields to the `request.finished` line of the current request; outside a request, do nothing.
+    """Add fields to the lines that end the current request; outside a request, do nothing.
 
-    A field that the line has already (`status`, `duration_ms`, ...) is not replaced.
+    A field that a line has already (`status`, `duration_ms`, ...) is not replaced.
     """
     if (context := _current.get()) is not NO_REQUEST:
         context.annotations.update(fields)
@@ -62,9 +79,8 @@ def record_failure(exc: BaseException) -> None:
 
     An exception that leaves the application need not be recorded; doing both still writes one line.
     """
-    context = _current.get()
-    if context is not NO_REQUEST and not any(exc is known for known in context.failures):
-        context.failures.append(exc)
+    if (context := _current.get()) is not NO_REQUEST:
+        context.fail(exc)
 
 
 class timed:  # noqa: N801 - used like a function: `with timed("db"):`

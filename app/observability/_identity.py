@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 #: A client's id is used only if all of it looks like this; it then fits a line, a header, an exemplar and a URL.
@@ -14,18 +14,26 @@ _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})"
     rb"(?P<more>-.*)?"
 )
+# For other vendors to read, so it is passed on as it is, up to the length that W3C asks for.
+_TRACESTATE = re.compile(rb"[\x20-\x7e]{1,512}")
 
 # A generator of our own: `random.seed(1)` somewhere in an application must not make two replicas share their ids.
 _random = random.Random()  # noqa: S311 - an id must be unique, not secret
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 
 class Identity(NamedTuple):
-    """Who a request is: its trace, its own span in that trace, and the id that its client gave it."""
+    """Who a request is: its trace, its own span in that trace, and the id that its client gave it.
+
+    `trace_flags` and `tracestate` are what the client's headers said for the services further on.
+    """
 
     trace_id: str
     span_id: str
     request_id: str | None = None
     trace_flags: str = "01"
+    tracestate: str | None = None
 
 
 def new_trace_id() -> str:
@@ -40,44 +48,61 @@ def new_span_id() -> str:
     return f"{_random.getrandbits(64) or 1:016x}"
 
 
-def identify(headers: Iterable[tuple[bytes, bytes]], rejected: Callable[[str], None]) -> Identity:
+def new_identity() -> Identity:
+    """Return the identity of a request whose client's ids are not trusted."""
+    return Identity(new_trace_id(), new_span_id())
+
+
+def identify(headers: Headers, rejected: Callable[[str], None]) -> Identity:
     """Read a request's identity from its raw headers, and make up what is missing.
 
     `rejected` is told why an id was not used, once for each such header; the id's value goes nowhere.
     """
-    traceparents: list[bytes] = []
-    request_ids: list[bytes] = []
-    for name, value in headers:
-        if name == b"traceparent":
-            traceparents.append(value)
-        elif name == b"x-request-id":
-            request_ids.append(value)
-    request_id = _request_id(request_ids, rejected)
-    trace_id, flags = _trace(traceparents, rejected) or (request_id or new_trace_id(), "01")
-    return Identity(trace_id, new_span_id(), request_id, flags)
+    named = dict(headers)
+    if len(named) != len(headers):
+        _settle_repeated(named, headers, rejected)
+    request_id = _request_id(named.get(b"x-request-id"), rejected)
+    trace = _trace(named.get(b"traceparent"), rejected)
+    if trace is None:
+        return Identity(request_id or new_trace_id(), new_span_id(), request_id)
+    trace_id, flags = trace
+    return Identity(trace_id, new_span_id(), request_id, flags, _tracestate(named.get(b"tracestate"), rejected))
 
 
-def _request_id(values: list[bytes], rejected: Callable[[str], None]) -> str | None:
-    if not values:
+def _settle_repeated(named: dict[bytes, bytes], headers: Headers, rejected: Callable[[str], None]) -> None:
+    """Drop ids that came twice: which one is the client's is not for us to guess. Parts of a tracestate are joined."""
+    for name, reason in ((b"x-request-id", "request_id_repeated"), (b"traceparent", "traceparent_repeated")):
+        if sum(other == name for other, _ in headers) > 1:
+            del named[name]
+            rejected(reason)
+    if b"tracestate" in named:
+        named[b"tracestate"] = b",".join(value for name, value in headers if name == b"tracestate")
+
+
+def _request_id(value: bytes | None, rejected: Callable[[str], None]) -> str | None:
+    if value is None:
         return None
-    if len(values) > 1:
-        rejected("request_id_repeated")
-    elif VALID_ID.fullmatch(values[0]):
-        return values[0].decode("ascii")
-    else:
-        rejected("request_id_invalid")
+    if VALID_ID.fullmatch(value):
+        return value.decode("ascii")
+    rejected("request_id_invalid")
     return None
 
 
-def _trace(values: list[bytes], rejected: Callable[[str], None]) -> tuple[str, str] | None:
-    if not values:
+def _trace(value: bytes | None, rejected: Callable[[str], None]) -> tuple[str, str] | None:
+    if value is None:
         return None
-    if len(values) > 1:
-        rejected("traceparent_repeated")
-    elif (match := _TRACEPARENT.fullmatch(values[0])) and _known_form(match):
+    if (match := _TRACEPARENT.fullmatch(value)) and _known_form(match):
         return match["trace_id"].decode("ascii"), match["flags"].decode("ascii")
-    else:
-        rejected("traceparent_invalid")
+    rejected("traceparent_invalid")
+    return None
+
+
+def _tracestate(value: bytes | None, rejected: Callable[[str], None]) -> str | None:
+    if value is None:
+        return None
+    if _TRACESTATE.fullmatch(value):
+        return value.decode("ascii")
+    rejected("tracestate_invalid")
     return None
 
 

@@ -4,9 +4,10 @@ Outside everything, so that the 404, the 422 and the unhandled 500 carry the id,
 """
 
 from ._asgi import ASGIApp, Receive, Scope, Send
-from ._context import RequestContext, enter_request, leave_request
-from ._exchange import Exchange, Observer
-from ._identity import identify
+from ._exchange import Exchange
+from ._lifespan import observe_lifespan
+from ._observer import Observer
+from ._websocket import WebSocket
 
 
 class ObservedApp:
@@ -18,18 +19,14 @@ class ObservedApp:
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection; anything but `http` passes untouched."""
-        if scope["type"] != "http":
+        """Serve one ASGI connection."""
+        kind = scope["type"]
+        if kind == "http":
+            self._observer.heartbeat.watch()
+            await Exchange(self._observer, scope, receive, send).run(self._app)
+        elif kind == "websocket":
+            await WebSocket(self._observer, scope, receive, send).run(self._app)
+        elif kind == "lifespan":
+            await observe_lifespan(self._app, self._observer, scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
-        context = RequestContext(identify(scope["headers"], self._observer.reject_id))
-        exchange = Exchange(self._observer, context, scope, receive, send)
-        token = enter_request(context)
-        try:
-            await self._app(scope, exchange.receive, exchange.send)
-        except BaseException as exc:
-            await exchange.failed(exc)
-            raise
-        finally:
-            exchange.finish()
-            leave_request(token)

@@ -1,10 +1,22 @@
-"""The id travels on: headers for the services that a request calls."""
+"""The id travels on: headers for the response, and for the services that a request calls."""
 
 import re
+from collections.abc import Iterable
 
 from ._context import NO_REQUEST, current_request
+from ._identity import Headers, Identity
 
 _HEX_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_OURS = frozenset({b"x-trace-id", b"x-request-id"})
+
+
+def with_ids(headers: Iterable[tuple[bytes, bytes]], identity: Identity) -> Headers:
+    """Return a response's headers with the ids in them, each once, whatever the application thought they were."""
+    out = [header for header in headers if header[0].lower() not in _OURS]
+    out.append((b"x-trace-id", identity.trace_id.encode("ascii")))
+    if identity.request_id is not None:
+        out.append((b"x-request-id", identity.request_id.encode("ascii")))
+    return out
 
 
 def outgoing_headers() -> dict[str, str]:
@@ -15,8 +27,10 @@ def outgoing_headers() -> dict[str, str]:
     context = current_request()
     if context is NO_REQUEST:
         return {}
-    trace_id, span_id, request_id, flags = context.identity
+    trace_id, span_id, request_id, flags, tracestate = context.identity
     headers = {"x-request-id": request_id or trace_id}
     if _HEX_TRACE_ID.fullmatch(trace_id):
         headers["traceparent"] = f"00-{trace_id}-{span_id}-{flags}"
+        if tracestate is not None:
+            headers["tracestate"] = tracestate
     return headers

@@ -4,7 +4,6 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app.health import QUIET, health_router
-from app.lifespan import told
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.payments.router import charges_router
 from app.problems import RESPONSES, add_problem_handlers
@@ -14,7 +13,7 @@ from app.settings import PaymentsSettings
 def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
     """Compose the service."""
     registry = CollectorRegistry()
-    api = FastAPI(title="Payments", lifespan=told, responses=RESPONSES)
+    api = FastAPI(title="Payments", responses=RESPONSES)
     api.include_router(charges_router())
     api.include_router(health_router(registry, checks={}))
     add_problem_handlers(api)

@@ -104,7 +104,7 @@ def test_a_request_in_flight_is_answered_before_the_end(
             eventually(lambda: service.lines("slow"), "the request to arrive")
             processes.signal("stopping", signal.SIGTERM)
             assert b" 200 OK" in client.recv(1000)
-        eventually(lambda: service.lines()[-1]["message"].startswith("Finished server"), "the end")
+        eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the end")
 
     events = [line.get("event") for line in service.lines()]
     assert events.index("request.finished", events.index("fault.started")) < events.index("service.stopped")

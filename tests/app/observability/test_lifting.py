@@ -18,8 +18,9 @@ async def app(scope, receive, send):
 observability = Observability("lifted", routes={"/"})
 configure_logging(observability)
 scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-async def nothing(*_): ...
-asyncio.run(observability.wrap(app)(scope, nothing, nothing))
+async def receive(): return {"type": "http.request"}
+async def send(_): ...
+asyncio.run(observability.wrap(app)(scope, receive, send))
 assert not {"app", "fastapi", "starlette", "sqlalchemy", "httpx2", "pydantic"} & set(sys.modules)
 """
 

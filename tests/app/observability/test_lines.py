@@ -86,7 +86,7 @@ def test_a_cut_line_keeps_what_is_short(emitted: Emitted) -> None:
     line = line_of(emitted, "cut", big="x" * 9000, event="request.finished", duration_ms=1.5)
 
     assert ("request.finished", 1.5, True) == (line["event"], line["duration_ms"], line["truncated"])
-    assert "big" not in line
+    assert len(line["big"]) < 3000
 
 
 def test_what_is_no_json_is_still_a_line(emitted: Emitted) -> None:

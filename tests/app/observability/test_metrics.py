@@ -64,7 +64,7 @@ def test_two_services_in_one_process_do_not_share(monkeypatch: pytest.MonkeyPatc
     """There is no global registry: each has its own, or the one that it is given."""
     monkeypatch.setattr("prometheus_client.REGISTRY", None)
     first, second = Observability("first"), Observability("second")
-    first.reject_id("because")
+    first.metrics.reject_id("because")
 
     assert 1 == first.registry.get_sample_value("request_ids_rejected_total", {"reason": "because"})
     assert second.registry.get_sample_value("request_ids_rejected_total", {"reason": "because"}) is None
