@@ -39,6 +39,16 @@ test-stack: setup ## Run the tests against real servers: native ones, or with ST
 dashboards: setup ## Write grafana/dashboards/*.json from their source.
 	@$(PYTHON) -m grafana.build
 
+# The peers live in an environment of their own, so that none of them is in that of the project.
+.venv-bench/.ready: pyproject.toml uv.lock .venv/.ready
+	@uv=$$(command -v uv || echo .venv/bin/uv); UV_PROJECT_ENVIRONMENT=.venv-bench UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} \
+	  "$$uv" sync --quiet --locked --no-default-groups --group bench
+	@touch $@
+
+.PHONY: bench
+bench: .venv-bench/.ready ## Measure what the instrumentation costs, beside others; writes bench/RESULTS.md (5 minutes).
+	@.venv-bench/bin/python -m bench.overhead
+
 .PHONY: format
 format: setup ## Format the code.
 	@$(PYTHON) -m ruff format .

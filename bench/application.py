@@ -1,0 +1,65 @@
+"""The application that every variant instruments, and the request that it is asked."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Header, Response
+from prometheus_client import CollectorRegistry
+
+from app.observability import annotate, metrics_page, timed
+
+#: As Prometheus and people shall see it: with the prefix of the included router.
+ROUTE = "/users/{user_id}"
+PATH = "/users/17"
+#: Failed in the application, so that nobody but the framework's outermost layer answers.
+BROKEN = "/broken"
+METRICS = "/metrics"
+
+REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"  # the one form of an id that all variants accept
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def headers(request_id: str = REQUEST_ID, trace_id: str = TRACE_ID) -> dict[str, str]:
+    """Return what a service behind a proxy is sent, beside `Host`."""
+    return {
+        "user-agent": "bench/1.0",
+        "accept": "application/json",
+        "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+        "x-request-id": request_id,
+    }
+
+
+def api(*, timers: bool = False) -> FastAPI:
+    """Make the bare application; with `timers`, its endpoint times two blocks and notes a field."""
+    users = APIRouter()
+    users.get("/{user_id}")(_get_user_timed if timers else _get_user)
+    made = FastAPI()
+    made.include_router(users, prefix="/users")
+    made.get(BROKEN)(_break)
+    return made
+
+
+def show_metrics(api: FastAPI, registry: CollectorRegistry) -> None:
+    """Answer `METRICS` with what is in `registry`, with exemplars if there are any."""
+
+    @api.get(METRICS)
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        page, content_type = metrics_page(registry, accept)
+        return Response(page, headers={"content-type": content_type})
+
+
+async def _get_user(user_id: int) -> Mapping[str, object]:
+    return {"id": user_id, "name": "Ada", "email": "ada@example.com"}
+
+
+async def _get_user_timed(user_id: int) -> Mapping[str, object]:
+    annotate(user_id=user_id)
+    with timed("db"):
+        user: Mapping[str, object] = {"id": user_id, "name": "Ada", "email": "ada@example.com"}
+    with timed("db"):
+        return user
+
+
+async def _break() -> None:
+    msg = "broken"
+    raise ValueError(msg)

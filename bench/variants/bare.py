@@ -1,0 +1,14 @@
+"""FastAPI alone."""
+
+import logging
+from typing import TextIO
+
+from starlette.types import ASGIApp
+
+from bench.application import api
+
+
+def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - it writes nothing
+    """Make it."""
+    logging.getLogger().handlers[:] = [logging.NullHandler()]
+    return api()
