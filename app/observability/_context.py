@@ -25,16 +25,15 @@ class RequestContext:
         if not any(exc is known for known in self.failures):
             self.failures.append(exc)
 
-    def breakdown(self) -> dict[str, object]:
-        """Add the timings up: `<name>_ms` in milliseconds, and `<name>_calls`."""
-        totals: dict[str, tuple[float, int]] = {}
+    def noted(self) -> dict[str, object]:
+        """Return the annotations, and the timings added up: `<name>_ms` in milliseconds, and `<name>_calls`."""
+        spent: dict[str, list[float]] = {}
         for name, seconds in self.timings:
-            spent, calls = totals.get(name, (0.0, 0))
-            totals[name] = (spent + seconds, calls + 1)
-        fields: dict[str, object] = {}
-        for name, (spent, calls) in totals.items():
-            fields[f"{name}_ms"] = round(spent * 1000, 3)
-            fields[f"{name}_calls"] = calls
+            spent.setdefault(name, []).append(seconds)
+        fields = {**self.annotations}
+        for name, times in spent.items():
+            fields[f"{name}_ms"] = round(sum(times) * 1000, 3)
+            fields[f"{name}_calls"] = len(times)
         return fields
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-PERIOD = 0.010  # seconds between two beats
-STALL = 0.010  # seconds; a beat that is less late than this is the machine's noise
-_BEFORE = 0.050  # seconds; a request that comes in so soon after a stall had to wait for it, unseen
+PERIOD = 0.020  # seconds between two beats
+STALL = 0.020  # seconds; a beat that is less late than this is the machine's noise
+BEFORE = 0.050  # seconds; a request that comes in so soon after a stall had to wait for it, unseen
 _REMEMBERED = 64  # stalls; a request that lives through more of them is told the largest of the last
 
 logger = logging.getLogger("observability")
@@ -27,11 +27,14 @@ class Heartbeat:
         self._observe = observe
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        #: When the next beat should be; in the past, all the time, if nobody watches.
+        self.due = 0.0
+        #: When the last stall ended.
+        self.stalled = 0.0
         self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)  # when it ended, how long it was
 
     def watch(self) -> None:
-        """Beat in the running loop, if that is not so already."""
+        """Beat in the running loop, if that is not so already; to be called when a beat is overdue."""
         loop = asyncio.get_running_loop()
         if loop is self._loop:
             return
@@ -46,17 +49,19 @@ class Heartbeat:
         if self._timer is not None:
             self._timer.cancel()
         self._loop = self._timer = None
+        self.due = 0.0
 
     def _plan(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
-        self._due = now + PERIOD
+        self.due = now + PERIOD
         self._timer = loop.call_later(PERIOD, self._beat, loop)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = perf_counter()
-        late = max(0.0, now - self._due)
+        late = max(0.0, now - self.due)
         self._observe(late)
         if late >= STALL:
             self._stalls.append((now, late))
+            self.stalled = now
         self._plan(loop, now)
 
     def fields(self, began: float, ended: float) -> dict[str, object]:
@@ -64,12 +69,9 @@ class Heartbeat:
 
         A stall that goes on now counts as one that ends now; of one that a request was born into, each gets its part.
         """
-        overdue = ended - self._due
-        if overdue < STALL and not (self._stalls and self._stalls[-1][0] > began - _BEFORE):
-            return {}
         within = before = 0.0
-        for end, late in (*self._stalls, (ended, overdue)):
-            if late < STALL or end <= began - _BEFORE:
+        for end, late in (*self._stalls, (ended, ended - self.due)):
+            if late < STALL or end <= began - BEFORE:
                 continue
             inside = max(0.0, min(late, end - began))
             if inside >= STALL:

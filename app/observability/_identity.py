@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-#: A client's id is used only if all of it looks like this; it then fits a line, a header, an exemplar and a URL.
-VALID_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# A client's id is used only if all of it is made of these; it then fits a line, a header, an exemplar and a URL.
+_ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+_LONGEST_ID = 64
 
-# https://www.w3.org/TR/trace-context/#traceparent-header; ids of zeros are invalid.
-_TRACEPARENT = re.compile(
-    rb"(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})"
-    rb"(?P<more>-.*)?"
-)
+# https://www.w3.org/TR/trace-context/#traceparent-header: version 00 has exactly four parts, later ones may have more,
+# and there is no version ff; ids of zeros are invalid.
+_IDS = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-.*)?" % (_IDS, _IDS)).fullmatch
 # For other vendors to read, so it is passed on as it is, up to the length that W3C asks for.
-_TRACESTATE = re.compile(rb"[\x20-\x7e]{1,512}")
+_TRACESTATE = re.compile(rb"[\x20-\x7e]{1,512}").fullmatch
 
 # A generator of our own: `random.seed(1)` somewhere in an application must not make two replicas share their ids.
 _random = random.Random()  # noqa: S311 - an id must be unique, not secret
@@ -48,8 +48,8 @@ def new_span_id() -> str:
     return f"{_random.getrandbits(64) or 1:016x}"
 
 
-def new_identity() -> Identity:
-    """Return the identity of a request whose client's ids are not trusted."""
+def identify_anew(_: Headers) -> Identity:
+    """Return an identity that owes nothing to the client, for the public edge."""
     return Identity(new_trace_id(), new_span_id())
 
 
@@ -61,12 +61,33 @@ def identify(headers: Headers, rejected: Callable[[str], None]) -> Identity:
     named = dict(headers)
     if len(named) != len(headers):
         _settle_repeated(named, headers, rejected)
-    request_id = _request_id(named.get(b"x-request-id"), rejected)
-    trace = _trace(named.get(b"traceparent"), rejected)
-    if trace is None:
-        return Identity(request_id or new_trace_id(), new_span_id(), request_id)
-    trace_id, flags = trace
-    return Identity(trace_id, new_span_id(), request_id, flags, _tracestate(named.get(b"tracestate"), rejected))
+    request_id, trace_id, flags, tracestate = None, None, "01", None
+    if (value := named.get(b"x-request-id")) is not None:
+        if _is_id(value):
+            request_id = trace_id = value.decode("ascii")
+        else:
+            rejected("request_id_invalid")
+    if (value := named.get(b"traceparent")) is not None:
+        if _TRACEPARENT(value):
+            trace_id, flags = value[3:35].decode("ascii"), value[53:55].decode("ascii")
+            tracestate = _tracestate(named.get(b"tracestate"), rejected)
+        else:
+            rejected("traceparent_invalid")
+    return Identity(trace_id or new_trace_id(), new_span_id(), request_id, flags, tracestate)
+
+
+def _is_id(value: bytes) -> bool:
+    # Deleting what is allowed is several times as fast as a regular expression, and nearly all requests pay for it.
+    return value[:1].isalnum() and len(value) <= _LONGEST_ID and not value.translate(None, _ID_BYTES)
+
+
+def _tracestate(value: bytes | None, rejected: Callable[[str], None]) -> str | None:
+    if value is None:
+        return None
+    if _TRACESTATE(value):
+        return value.decode("ascii")
+    rejected("tracestate_invalid")
+    return None
 
 
 def _settle_repeated(named: dict[bytes, bytes], headers: Headers, rejected: Callable[[str], None]) -> None:
@@ -77,36 +98,3 @@ def _settle_repeated(named: dict[bytes, bytes], headers: Headers, rejected: Call
             rejected(reason)
     if b"tracestate" in named:
         named[b"tracestate"] = b",".join(value for name, value in headers if name == b"tracestate")
-
-
-def _request_id(value: bytes | None, rejected: Callable[[str], None]) -> str | None:
-    if value is None:
-        return None
-    if VALID_ID.fullmatch(value):
-        return value.decode("ascii")
-    rejected("request_id_invalid")
-    return None
-
-
-def _trace(value: bytes | None, rejected: Callable[[str], None]) -> tuple[str, str] | None:
-    if value is None:
-        return None
-    if (match := _TRACEPARENT.fullmatch(value)) and _known_form(match):
-        return match["trace_id"].decode("ascii"), match["flags"].decode("ascii")
-    rejected("traceparent_invalid")
-    return None
-
-
-def _tracestate(value: bytes | None, rejected: Callable[[str], None]) -> str | None:
-    if value is None:
-        return None
-    if _TRACESTATE.fullmatch(value):
-        return value.decode("ascii")
-    rejected("tracestate_invalid")
-    return None
-
-
-def _known_form(traceparent: re.Match[bytes]) -> bool:
-    """Version ff is forbidden, and version 00 has exactly four parts; later versions may have more."""
-    version = traceparent["version"]
-    return version != b"ff" and (version != b"00" or traceparent["more"] is None)

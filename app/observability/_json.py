@@ -15,43 +15,54 @@ _SEPARATORS = {b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029", b"\xc2\
 def encode(fields: Mapping[str, Any], limit: int) -> bytes:
     """Return one line of JSON in UTF-8, at most `limit` bytes; what is too long loses its middle. Never raises."""
     try:
-        text = _dumps(fields)
+        text = orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS)
     except Exception:  # noqa: BLE001 - surrogates, huge integers, cycles, and whatever `__str__` raises
-        fields = plain(fields)
-        text = _dumps(fields)
+        text = _dumps(plain(fields))
+    if b"\xe2\x80" in text or b"\xc2\x85" in text:
+        text = _escaped(text)
     return text if len(text) <= limit else _dumps(_shortened(plain(fields), limit))
 
 
+def text_of(value: object) -> str:
+    """Return an object's text, if it has one."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - it may raise anything
+        return f"<{type(value).__name__} without a text>"
+
+
 def _dumps(value: object) -> bytes:
-    text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    if b"\xe2\x80" in text or b"\xc2\x85" in text:
-        for separator, escaped in _SEPARATORS.items():
-            text = text.replace(separator, escaped)
+    return _escaped(orjson.dumps(value))
+
+
+def _escaped(text: bytes) -> bytes:
+    for separator, escaped in _SEPARATORS.items():
+        text = text.replace(separator, escaped)
     return text
 
 
 def plain(value: object, inside: tuple[int, ...] = ()) -> Any:  # noqa: ANN401 - whatever JSON has
     """Return a value that JSON can hold, and that tells as much of the given one as can be told."""
-    try:
-        match value:
-            case None | bool() | float():
-                return value
-            case int() if _SMALLEST <= value <= _LARGEST:
-                return value
-            case str():
-                return str.encode(value, "utf-8", "backslashreplace").decode()
-            case Mapping() | list() | tuple() | set() | frozenset():
+    match value:
+        case None | bool() | float():
+            return value
+        case int() if _SMALLEST <= value <= _LARGEST:
+            return value
+        case str():
+            return str.encode(value, "utf-8", "backslashreplace").decode()
+        case Mapping() | list() | tuple() | set() | frozenset():
+            try:
                 return _plain_items(value, (*inside, id(value)))
-        return plain(str(value))
-    except Exception:  # noqa: BLE001 - `__str__`, `items` and the like may raise anything
-        return f"<{type(value).__name__} without a text>"
+            except Exception:  # noqa: BLE001 - `items` and the like may raise anything
+                return f"<{type(value).__name__} without a text>"
+    return plain(text_of(value))
 
 
 def _plain_items(value: Mapping[Any, Any] | Iterable[Any], inside: tuple[int, ...]) -> object:
-    if id(value) in inside[:-1] or len(inside) > _DEEPEST:
+    if inside[-1] in inside[:-1] or len(inside) > _DEEPEST:
         return "..."
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item, inside) for key, item in value.items()}
+        return {plain(text_of(key)): plain(item, inside) for key, item in value.items()}
     return [plain(item, inside) for item in value]
 
 

@@ -1,11 +1,15 @@
 """Sink: one histogram observation with its exemplar; and the page that Prometheus reads."""
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from ._event import RequestFailed, RequestFinished, WebSocketClosed
+from ._histogram import ExemplarHistogram
 from ._routes import UNMATCHED
 
 _METHOD_NOT_ALLOWED = 405
@@ -20,16 +24,16 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them all."""
-        self.duration = Histogram(
+        self._duration = ExemplarHistogram(
             "http_request_duration_seconds",
             "Time from a request's arrival in the event loop to the last byte of its response.",
             ("method", "route", "status"),
-            buckets=BUCKETS,
-            registry=registry,
+            BUCKETS,
+            registry,
         )
         self.loop_lag = Histogram(
             "event_loop_lag_seconds",
-            "How late a timer of 10 ms was: how long everything in this process had to wait.",
+            "How late a timer of 20 ms was: how long everything in this process had to wait.",
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
@@ -40,40 +44,27 @@ class Metrics:
         self.log_failures = Counter(
             "log_records_failed", "Log lines and observations that could not be written.", registry=registry
         )
-        self._log_records = Counter("log_records", "Log lines written.", ("level",), registry=registry)
+        #: Lines written, by level; plain numbers, which only `Lines` changes, under its lock.
+        self.written: defaultdict[str, int] = defaultdict(int)
+        registry.register(LinesWritten(self.written))
         self._rejected_ids = Counter(
             "request_ids_rejected", "Ids from clients that were not used.", ("reason",), registry=registry
         )
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        # `labels()` checks and joins its arguments each time; the sets are few, so remember their children.
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._levels: dict[str, Counter] = {}
 
     def finished(self, event: RequestFinished) -> None:
         """Observe the duration; the exemplar names the one request that it was."""
-        trace_id, span_id, *_ = event.identity
+        identity, method, route, status, duration, *_ = event
         # A client that tries every method on every path must not make a series of each.
-        declared = event.route != UNMATCHED and event.status != _METHOD_NOT_ALLOWED
-        key = (event.method if declared else "OTHER", event.route, event.status)
-        child = self._durations.get(key)
-        if child is None:
-            method, route, status = key
-            child = self._durations[key] = self.duration.labels(method, route, str(status))
-        child.observe(event.duration, {"trace_id": trace_id, "span_id": span_id})
+        declared = route != UNMATCHED and status != _METHOD_NOT_ALLOWED
+        self._duration.observe((method if declared else "OTHER", route, status), duration, identity[0], identity[1])
 
     def failed(self, event: RequestFailed) -> None:
         """Do nothing: a failure is counted by its status."""
 
     def closed(self, event: WebSocketClosed) -> None:
         """Do nothing: how long a websocket was open is no latency."""
-
-    def wrote(self, level: str) -> None:
-        """Count a line that was written."""
-        child = self._levels.get(level)
-        if child is None:
-            child = self._levels[level] = self._log_records.labels(level)
-        child.inc()
 
     def reject_id(self, reason: str) -> None:
         """Count an id that was not used."""
@@ -82,13 +73,25 @@ class Metrics:
     def totals(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many requests were observed since the start, by route and status."""
         totals: dict[str, dict[str, int]] = {}
-        for family in self.duration.collect():
-            for sample in family.samples:
-                if sample.name.endswith("_count"):
-                    of_route = totals.setdefault(sample.labels["route"], {})
-                    status = sample.labels["status"]
-                    of_route[status] = of_route.get(status, 0) + int(sample.value)
+        for (_, route, status), count in self._duration.counts():
+            of_route = totals.setdefault(str(route), {})
+            of_route[str(status)] = of_route.get(str(status), 0) + count
         return totals
+
+
+class LinesWritten(Collector):
+    """Lines by level, counted where they are written: a counter with a lock would be one more for each line."""
+
+    def __init__(self, written: Mapping[str, int]) -> None:
+        """Read `written`."""
+        self._written = written
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Describe them."""
+        family = CounterMetricFamily("log_records", "Log lines written.", labels=["level"])
+        for level, lines in list(self._written.items()):
+            family.add_metric([level], lines)
+        return [family]
 
 
 def metrics_page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

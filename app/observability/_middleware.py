@@ -4,6 +4,7 @@ Outside everything, so that the 404, the 422 and the unhandled 500 carry the id,
 """
 
 from ._asgi import ASGIApp, Receive, Scope, Send
+from ._context import enter_request, leave_request
 from ._exchange import Exchange
 from ._lifespan import observe_lifespan
 from ._observer import Observer
@@ -19,12 +20,27 @@ class ObservedApp:
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection."""
+        """Serve one ASGI connection; what the application raises goes on to the server."""
         kind = scope["type"]
-        if kind == "http":
-            self._observer.heartbeat.watch()
-            await Exchange(self._observer, scope, receive, send).run(self._app)
-        elif kind == "websocket":
+        if kind != "http":
+            await self._serve_other(kind, scope, receive, send)
+            return
+        exchange = Exchange(self._observer, scope, receive, send)
+        token = enter_request(exchange.context)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+            if not exchange.finished:
+                exchange.check_answered()
+        except BaseException as exc:
+            await exchange.fail(exc)
+            raise
+        finally:
+            if not exchange.finished:
+                exchange.finish()
+            leave_request(token)
+
+    async def _serve_other(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if kind == "websocket":
             await WebSocket(self._observer, scope, receive, send).run(self._app)
         elif kind == "lifespan":
             await observe_lifespan(self._app, self._observer, scope, receive, send)

@@ -1,11 +1,14 @@
 """The facade: one object that knows a service's name, its rules, its registry and its sinks."""
 
 from collections.abc import Collection
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from ._asgi import ASGIApp
 from ._eventloop import Heartbeat
+from ._identity import identify, identify_anew
+from ._lines import Lines
 from ._logging import LogSink
 from ._metrics import Metrics
 from ._middleware import ObservedApp
@@ -27,7 +30,7 @@ class Observability:
         payload_values: Collection[str] = (),
         trust_client_ids: bool = True,
     ) -> None:
-        """Prepare the sinks; nothing is written or configured yet.
+        """Prepare the sinks; nothing is written yet, and logging is as it was.
 
         - `service` and `instance` (`ip:port`): the same words as Prometheus's `job` and `instance`.
         - `registry`: where the metrics are registered; a fresh one if there is none.
@@ -38,19 +41,18 @@ class Observability:
         - `trust_client_ids`: whether `traceparent` and `X-Request-ID` of clients are used; at the public edge, where
           anybody could write into anybody's trace, they should not be.
         """
-        self.service = service
-        self.instance = instance
         self.registry = registry if registry is not None else CollectorRegistry()
         self.metrics = Metrics(self.registry)
+        self.lines = Lines(service, instance, self.metrics)
         self._observer = Observer(
             routes=frozenset(routes) | frozenset(quiet),
             quiet=frozenset(quiet),
             payload_values=frozenset(payload_values),
-            trust_client_ids=trust_client_ids,
+            identify=partial(identify, rejected=self.metrics.reject_id) if trust_client_ids else identify_anew,
             metrics=self.metrics,
             heartbeat=Heartbeat(self.metrics.loop_lag.observe),
             # The line comes last: whoever has read it finds the observation, too.
-            sinks=(self.metrics, LogSink(own_errors)),
+            sinks=(self.metrics, LogSink(self.lines, own_errors)),
         )
 
     def wrap(self, app: ASGIApp) -> ObservedApp:

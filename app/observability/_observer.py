@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ._event import RequestFailed, RequestFinished, Sink, WebSocketClosed
 from ._eventloop import Heartbeat
-from ._identity import Headers, Identity, identify, new_identity
+from ._identity import Headers, Identity
 from ._metrics import Metrics
 
 
@@ -17,32 +16,31 @@ class Observer:
     routes: frozenset[str]
     quiet: frozenset[str]
     payload_values: frozenset[str]
-    trust_client_ids: bool
+    identify: Callable[[Headers], Identity]
     metrics: Metrics
     heartbeat: Heartbeat
     sinks: tuple[Sink, ...]
 
-    def identify(self, headers: Headers) -> Identity:
-        """Return a request's identity: its client's, if clients are trusted."""
-        return identify(headers, self.metrics.reject_id) if self.trust_client_ids else new_identity()
-
     def finished(self, event: RequestFinished) -> None:
-        """Hand the end of a request to every sink."""
+        """Hand the end of a request to every sink; what one of them raises is counted, and is not the client's."""
         for sink in self.sinks:
-            self._deliver(sink.finished, event)
+            try:
+                sink.finished(event)
+            except Exception:  # noqa: BLE001 - a sink may raise anything, and the next one is told, too
+                self.metrics.log_failures.inc()
 
     def failed(self, event: RequestFailed) -> None:
         """Hand the failure of a request to every sink."""
         for sink in self.sinks:
-            self._deliver(sink.failed, event)
+            try:
+                sink.failed(event)
+            except Exception:  # noqa: BLE001 - as above
+                self.metrics.log_failures.inc()
 
     def closed(self, event: WebSocketClosed) -> None:
         """Hand the end of a websocket to every sink."""
         for sink in self.sinks:
-            self._deliver(sink.closed, event)
-
-    def _deliver(self, take: Callable[[Any], None], event: object) -> None:
-        try:
-            take(event)
-        except Exception:  # noqa: BLE001 - a sink's trouble is counted, and is not the client's
-            self.metrics.log_failures.inc()
+            try:
+                sink.closed(event)
+            except Exception:  # noqa: BLE001 - as above
+                self.metrics.log_failures.inc()

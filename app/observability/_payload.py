@@ -15,35 +15,26 @@ _LONGEST_KEY = 64
 class Payload:
     """What is known of one request's body."""
 
-    __slots__ = ("_head", "_headers", "size")
+    __slots__ = ("_head", "_size")
 
-    def __init__(self, headers: Headers) -> None:
-        self._headers = headers
+    def __init__(self) -> None:
         self._head = b""
-        self.size = 0
+        self._size = 0
 
     def add(self, chunk: bytes) -> None:
         """Note the next part of the body."""
-        if chunk:
-            self.size += len(chunk)
-            self._head += chunk[: max(0, PAYLOAD_LIMIT - len(self._head))]
+        self._size += len(chunk)
+        self._head += chunk[: max(0, PAYLOAD_LIMIT - len(self._head))]
 
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether the client waits for a word before it sends the body (RFC 9110, section 10.1.1)."""
-        return not self.size and b"expect" in [name for name, _ in self._headers]
-
-    def facts(self, values: Collection[str]) -> dict[str, object]:
+    def facts(self, headers: Headers, values: Collection[str]) -> dict[str, object]:
         """Describe a JSON object by its keys with types and sizes, anything else by type and size.
 
         `values` are the keys whose scalar values may be told. Keys are a client's, too: their number and length is
         bounded.
         """
-        if not self.size:
-            return {}
-        content_type = next((value for name, value in self._headers if name == b"content-type"), b"").decode("latin-1")
-        about = {"content_type": content_type[:_LONGEST_KEY], "bytes": self.size}
-        if self.size > len(self._head) or "json" not in content_type:
+        content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
+        about = {"content_type": content_type[:_LONGEST_KEY], "bytes": self._size}
+        if self._size > len(self._head) or "json" not in content_type:
             return about
         try:
             parsed = json.loads(self._head)

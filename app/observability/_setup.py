@@ -1,4 +1,4 @@
-"""The process's one way out for lines: the handler that writes them, and everything that would write elsewhere."""
+"""Everything in the process that would write elsewhere, led to the lines: logging, warnings, uncaught exceptions."""
 
 import logging
 import sys
@@ -7,67 +7,59 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from ._failure import was_told
-from ._line import JsonFormatter, level_of
+from ._context import current_request
+from ._failure import error_type, stack, was_told
+from ._json import encode, text_of
+from ._lines import ALWAYS, Lines
 from ._observability import Observability
+
+_LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "critical"}
+# What a record has itself; `color_message` is uvicorn's message again.
+_RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
+_KEPT = _RESERVED | ALWAYS
 
 logger = logging.getLogger("observability")
 
 
 class LineHandler(logging.Handler):
-    """Write lines and count them; a line that cannot be written is counted, and the request goes on."""
+    """Make each record a line; the id comes from the context, so no caller passes it."""
 
-    def __init__(self, observability: Observability, stream: TextIO) -> None:
-        """Write to `stream`, count in the metrics of `observability`."""
+    def __init__(self, lines: Lines) -> None:
+        """Write to `lines`."""
         super().__init__()
-        self._metrics = observability.metrics
-        self._write = _past_buffers(stream)
-        self._mend = b""  # what ends the line of which only a part could be written
-        formatter = JsonFormatter(observability.service, observability.instance)
-        self._line = formatter.line
-        self.setFormatter(formatter)
+        self._lines = lines
+
+    def createLock(self) -> None:  # noqa: N802 - as in logging
+        """Do without: lines have their own."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        try:
-            rest = self._mend + self._line(record) + b"\n"
-            while rest:
-                rest = rest[self._write(rest) :]
-                self._mend = b"\n" if rest else b""
-        except Exception:  # noqa: BLE001 - logging's own way out prints a traceback, which is no JSON
-            self._metrics.log_failures.inc()
-        else:
-            self._metrics.wrote(level_of(record))
+        fields = {key: value for key, value in record.__dict__.items() if key not in _KEPT}
+        if record.exc_info and (exc := record.exc_info[1]) is not None:
+            fields |= {"error_type": error_type(exc), "stack": stack(exc)}
+        says = encode({"logger": record.name, "message": _message(record), **fields}, self._lines.room)
+        level = _LEVELS.get(record.levelname, "info")
+        self._lines.write(record.created, level, current_request().identity, says[1:])
 
 
-def _past_buffers(stream: TextIO) -> Callable[[bytes], int]:
-    """Return what writes to `stream` and says how much of it was written.
-
-    What a full disk or a closed pipe refuses is to be refused now, and not kept, and told of, until the exit.
-    """
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-
-    def write(line: bytes) -> int:
-        if raw is None:
-            stream.write(line.decode())
-            return len(line)
-        written: int | None = raw.write(line)
-        if written is None:  # a stream that does not block, and is full
-            raise BlockingIOError
-        return written
-
-    return write
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit, or an object without a text
+        return f"A message that cannot be formatted: {text_of(record.msg)}"
 
 
 def configure_logging(observability: Observability, stream: TextIO = sys.stdout, level: str = "INFO") -> None:
     """Make every line of this process one JSON object on `stream`: logging, uvicorn, warnings, uncaught exceptions.
 
     To be called before anything logs, and again when the service knows its name better; the last call counts. Start
-    uvicorn with `log_config=None, access_log=False`, or it takes its lines back. A reader of `stream` who does not
-    read stops the service, and loses nothing.
+    uvicorn with `log_config=None, access_log=False`, or it takes its lines back. A `stream` whose reader pauses makes
+    the service wait, and loses nothing.
     """
+    observability.lines.open(stream)
     root = logging.getLogger()
-    root.handlers[:] = [LineHandler(observability, stream)]
+    root.handlers[:] = [LineHandler(observability.lines)]
     root.setLevel(level)
     logging.Logger.makeRecord = _make_record_anyway  # type: ignore[method-assign]
     logging.getLogger("uvicorn.error").addFilter(_not_told_yet)
@@ -88,7 +80,7 @@ def _make_record_anyway(self: logging.Logger, *args: Any, **kwargs: Any) -> logg
         *before, extra, stack_info = args
         record = _make_record(self, *before, None, stack_info)
         for key, value in extra.items():
-            record.__dict__[f"{key}_" if key in {*record.__dict__, "message", "asctime"} else key] = value
+            record.__dict__[f"{key}_" if key in _RESERVED else key] = value
         return record
 
 

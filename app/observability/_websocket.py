@@ -80,5 +80,6 @@ class WebSocket:
             self._observer.failed(RequestFailed(context.identity, "GET", route, exc, {}, context.annotations))
         self._end(_NORMAL if self._accepted else _REFUSED)
         duration = round(perf_counter() - self._started, 6)
-        fields = {**context.annotations, **context.breakdown()}
-        self._observer.closed(WebSocketClosed(context.identity, route, self._code, duration, self._outcome, fields))
+        self._observer.closed(
+            WebSocketClosed(context.identity, route, self._code, duration, self._outcome, context.noted())
+        )

@@ -1,5 +1,6 @@
 """The application as app/main.py observes its own; and parts of that, to see what each costs."""
 
+from dataclasses import replace
 from typing import TextIO
 
 from starlette.types import ASGIApp
@@ -20,34 +21,22 @@ def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - its lin
     return observability.wrap(application)
 
 
-class Uncounted(Observability):
-    """Does not count the requests in flight."""
-
-    def arrived(self) -> None:
-        """Do nothing."""
-
-    def left(self) -> None:
-        """Do nothing."""
-
-
-def part(stream: TextIO, kind: type[Observability], *sinks: type[Sink], quiet: bool = False, timers: bool) -> ASGIApp:
+def part(stream: TextIO, *sinks: type[Sink], quiet: bool = False, timers: bool) -> ASGIApp:
     """Make the application with some `sinks` only; `quiet` makes not even an event for them."""
     application = api(timers=timers)
-    routes = openapi_routes(application)
-    observability = kind("bench", routes=routes, quiet={ROUTE} if quiet else ())
-    told = tuple(sink for sink in observability._sinks if isinstance(sink, sinks))  # noqa: SLF001 - no way in for users
-    observability._sinks = told  # noqa: SLF001
+    observability = Observability("bench", routes=openapi_routes(application), quiet={ROUTE} if quiet else ())
     configure_logging(observability, stream)
-    return ObservedApp(application, observability)
+    observer = observability._observer  # noqa: SLF001 - no way in for users
+    told = tuple(sink for sink in observer.sinks if isinstance(sink, sinks))
+    return ObservedApp(application, replace(observer, sinks=told))
 
 
 def parts(stream: TextIO) -> dict[str, ASGIApp]:
     """Make the application with one more part each time."""
     return {
-        "id in and out": part(stream, Uncounted, quiet=True, timers=False),
-        "+ event: route, duration, outcome; told to nobody": part(stream, Uncounted, timers=False),
-        "+ timers: two blocks and a field": part(stream, Uncounted, timers=True),
-        "+ line": part(stream, Uncounted, LogSink, timers=True),
-        "+ histogram with exemplar": part(stream, Uncounted, Metrics, LogSink, timers=True),
-        "+ requests in flight; that is all": part(stream, Observability, Metrics, LogSink, timers=True),
+        "id in and out": part(stream, quiet=True, timers=False),
+        "+ event: route, duration, outcome; told to nobody": part(stream, timers=False),
+        "+ histogram with exemplar": part(stream, Metrics, timers=False),
+        "+ line; that is all": part(stream, Metrics, LogSink, timers=False),
+        "+ timers: two blocks and a field, where an application has them": part(stream, Metrics, LogSink, timers=True),
     }
