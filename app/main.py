@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from app.database import Database, PoolCollector
 from app.faults.board import FaultBoard
 from app.faults.router import faults_router
-from app.faults.slow_query import choose_unlucky, hook_into
+from app.faults.statements import choose_unlucky, hook_into
 from app.health import QUIET, Check, health_router
 from app.lifespan import told
 from app.observability import Observability, ObservedApp, openapi_routes
@@ -33,12 +33,12 @@ Users and orders. Every response carries `X-Trace-ID`; every log line of the req
 def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
     """Compose the service."""
     registry = CollectorRegistry()
-    database = Database(settings.async_database_url, settings.database_pool_size)
+    database = Database(settings.async_database_url, settings.database_pool_size, settings.database_timeout)
     payments = PaymentsClient(str(settings.payments_url), settings.payments_timeout)
     board = FaultBoard(database)
     prepared = asyncio.Event()
     faulty = settings.faults == "on"
-    registry.register(PoolCollector(database))
+    registry.register(PoolCollector(database.engine))
     registry.register(board)
     if faulty:
         hook_into(database.engine)

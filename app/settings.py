@@ -58,6 +58,7 @@ class Settings(ServerSettings):
 
     database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///spike-to-log.db"
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    database_timeout: Annotated[float, Field(gt=0, le=9)] = 3.0
     payments_url: HttpUrl = HttpUrl("http://127.0.0.1:8001")
     payments_timeout: Annotated[float, Field(gt=0, le=30)] = 2.0
     faults: Literal["on", "off"] = "off"

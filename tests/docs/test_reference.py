@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from app.faults.board import KINDS
+from app.faults.models import KINDS
 from app.settings import PaymentsSettings, Settings
 from loadtest.__main__ import LoadSettings
 from tests.emitted import Line
