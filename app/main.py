@@ -1,4 +1,4 @@
-"""Composition root: settings -> database -> `api` (FastAPI) -> `app` (observed)."""
+"""Composition root: settings -> database -> `api` (FastAPI) -> limited -> observed."""
 
 import asyncio
 import logging
@@ -14,6 +14,7 @@ from app.faults.router import faults_router
 from app.faults.statements import choose_unlucky, hook_into
 from app.health import QUIET, Check, health_router
 from app.lifespan import told
+from app.limits import Limited
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         lifespan=_lifespan(database, payments, board if faulty else None, prepared),
         dependencies=[Depends(choose_unlucky(board))] if faulty else None,
         responses=RESPONSES,
+        max_body_size=settings.max_body_bytes,
     )
     api.state.database = database
     api.state.payments = payments
@@ -69,7 +71,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         own_errors=(ServiceError,),
         payload_values={"user_id", "sku", "quantity"},
     )
-    return observability, observability.wrap(api)
+    return observability, observability.wrap(Limited(api, settings.max_header_bytes))
 
 
 def _lifespan(

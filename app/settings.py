@@ -30,7 +30,7 @@ def _database_url(text: str) -> str:
 
 
 class ServerSettings(BaseSettings):
-    """What every service needs: where it listens, and how much it says."""
+    """What every service needs: where it listens, how much it says, and how much it takes."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
@@ -38,6 +38,8 @@ class ServerSettings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     instance: str = ""
+    max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
+    max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576
 
     @property
     def own_instance(self) -> str:
