@@ -1,4 +1,4 @@
-"""Composition root: settings -> database -> `api` (FastAPI) -> `app` (observed)."""
+"""Composition root: settings -> database -> `api` (FastAPI) -> limited -> observed."""
 
 import asyncio
 import logging
@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from app.database import Database, PoolCollector
 from app.faults.board import FaultBoard
 from app.faults.router import faults_router
-from app.faults.slow_query import choose_unlucky, hook_into
+from app.faults.statements import choose_unlucky, hook_into
 from app.health import QUIET, Check, health_router
+from app.limits import Limited
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
@@ -32,12 +33,12 @@ Users and orders. Every response carries `X-Trace-ID`; every log line of the req
 def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
     """Compose the service."""
     registry = CollectorRegistry()
-    database = Database(settings.async_database_url, settings.database_pool_size)
+    database = Database(settings.async_database_url, settings.database_pool_size, settings.database_timeout)
     payments = PaymentsClient(str(settings.payments_url), settings.payments_timeout)
     board = FaultBoard(database)
     prepared = asyncio.Event()
     faulty = settings.faults == "on"
-    registry.register(PoolCollector(database))
+    registry.register(PoolCollector(database.engine))
     registry.register(board)
     if faulty:
         hook_into(database.engine)
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         lifespan=_lifespan(database, payments, board if faulty else None, prepared),
         dependencies=[Depends(choose_unlucky(board))] if faulty else None,
         responses=RESPONSES,
+        max_body_size=settings.max_body_bytes,
     )
     api.state.database = database
     api.state.payments = payments
@@ -68,7 +70,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         own_errors=(ServiceError,),
         payload_values={"user_id", "sku", "quantity"},
     )
-    return observability, observability.wrap(api)
+    return observability, observability.wrap(Limited(api, settings.max_header_bytes))
 
 
 def _lifespan(

@@ -40,7 +40,7 @@ def _one(workers: int) -> int:
 
 
 class ServerSettings(BaseSettings):
-    """What every service needs: where it listens, and how much it says."""
+    """What every service needs: where it listens, how much it says, and how much it takes."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
@@ -49,6 +49,8 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     instance: str = ""
     web_concurrency: Annotated[int, AfterValidator(_one)] = 1
+    max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
+    max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576
 
     @property
     def own_instance(self) -> str:
@@ -69,6 +71,7 @@ class Settings(ServerSettings):
 
     database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///spike-to-log.db"
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    database_timeout: Annotated[float, Field(gt=0, le=9)] = 3.0
     payments_url: HttpUrl = HttpUrl("http://127.0.0.1:8001")
     payments_timeout: Annotated[float, Field(gt=0, le=30)] = 2.0
     faults: Literal["on", "off"] = "off"

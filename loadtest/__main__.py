@@ -49,7 +49,8 @@ def main() -> None:
         sys.stderr.write("; ".join(wrong) + "\n")
         sys.exit(2)
     try:
-        socket.create_server((settings.host, settings.port)).close()
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as exc:
         reason = str(exc.strerror).partition(" (")[0]  # the rest repeats the address
         sys.stderr.write(f"Cannot listen on {settings.host}:{settings.port}: {reason}. Set LOAD_HOST or LOAD_PORT.\n")

@@ -53,6 +53,6 @@ def payments(processes: Processes) -> Iterator[Service]:
 def api(database_url: str, payments: Service, processes: Processes) -> Iterator[Service]:
     """Run the main service, with the fault lab."""
     name = f"api-{database_url.split(':', maxsplit=1)[0]}"
-    settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
+    settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on", "DATABASE_TIMEOUT": "1.5"}
     with running(processes, "api", settings, name) as service:
         yield service

@@ -85,6 +85,10 @@ class Processes:
         process.send_signal(number)
         return process.wait(30)
 
+    def pid(self, name: str) -> int:
+        """Return a process's id."""
+        return self._running[name].pid
+
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a process, and go on."""
         self._running[name].send_signal(number)

@@ -1,7 +1,7 @@
 """The services as real processes, and what they emit."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +53,17 @@ class Service:
 
 
 @contextmanager
-def running(processes: Processes, service: str, settings: Mapping[str, str], name: str = "") -> Iterator[Service]:
+def running(
+    processes: Processes,
+    service: str,
+    settings: Mapping[str, str],
+    name: str = "",
+    program: Sequence[str] = ("-m", "app"),
+) -> Iterator[Service]:
     """Run a service on a free port until the block ends, and wait until it is ready."""
     name, port = name or service, free_port()
     url = f"http://127.0.0.1:{port}"
-    processes.start(name, [sys.executable, "-m", "app", service], {"LOG_LEVEL": "debug", **settings, "PORT": str(port)})
+    processes.start(name, [sys.executable, *program, service], {"LOG_LEVEL": "debug", **settings, "PORT": str(port)})
     try:
         processes.answers(name, f"{url}/readyz")
         with httpx2.Client(base_url=url, timeout=30) as client:

@@ -9,12 +9,11 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import select, update
 
-from app.database import Database
-from app.faults.models import Fault
+from app.database import Database, doing
+from app.faults.models import KINDS, Fault
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("slow-query",)
 _PERIOD = 1.0  # seconds between two looks at the table
 
 
@@ -42,7 +41,8 @@ class FaultBoard(Collector):
     async def refresh(self) -> None:
         """Read the table once, and announce the ends that nobody has announced."""
         async with self._database.session() as session:
-            faults = (await session.scalars(select(Fault).where(~Fault.ended))).all()
+            with doing("reading faults"):
+                faults = (await session.scalars(select(Fault).where(~Fault.ended))).all()
             for fault in (fault for fault in faults if fault.over):
                 # All replicas see the end; the one whose update finds the row unchanged tells of it.
                 claim = update(Fault).where(Fault.id == fault.id, ~Fault.ended).values(ended=True)
@@ -55,15 +55,17 @@ class FaultBoard(Collector):
         """Begin a fault."""
         async with self._database.session() as session:
             session.add(fault)
-            await session.commit()
+            with doing("storing fault"):
+                await session.commit()
         logger.warning("Fault started", extra={"event": "fault.started", **fault.facts()})
         await self.refresh()
 
     async def stop(self) -> None:
         """End all faults now."""
         async with self._database.session() as session:
-            await session.execute(update(Fault).where(~Fault.ended).values(until=time.time()))
-            await session.commit()
+            with doing("ending faults"):
+                await session.execute(update(Fault).where(~Fault.ended).values(until=time.time()))
+                await session.commit()
         await self.refresh()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

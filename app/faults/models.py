@@ -3,11 +3,20 @@
 import time
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Literal, get_args
 
 from sqlalchemy import JSON, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+
+Kind = Literal["slow-query", "database-timeout"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: The lab's own route, which suffers from no fault: somebody has to be able to end it.
+LAB_ROUTE = "/faults"
+#: How long the statement of a `database-timeout` would take: longer than DATABASE_TIMEOUT can be.
+ENDLESS_MS = 60_000
 
 
 class Fault(Base):

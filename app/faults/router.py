@@ -1,8 +1,9 @@
 """The routes of the fault lab: what is wrong, make something wrong, make it right."""
 
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.database import LARGEST_INTEGER
 from app.dependencies import RowId
 from app.faults.board import FaultBoard
-from app.faults.models import Fault
+from app.faults.models import ENDLESS_MS, LAB_ROUTE, Fault, Kind
 from app.observability import openapi_routes
 from app.problems import ForbiddenError, InvalidError
 
@@ -22,13 +23,13 @@ class NewFault(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    fault: Literal["slow-query"]
+    fault: Kind
     route: Annotated[str | None, Field(description="A template, such as `/users/{user_id}`; all routes if none.")] = (
         None
     )
     users: Annotated[list[RowId] | None, Field(min_length=1, max_length=200, description="All users if none.")] = None
     share: Annotated[float, Field(gt=0, le=1, description="Of the requests, by a hash of seed and request id.")] = 1
-    delay_ms: Annotated[int, Field(ge=10, le=10_000)] = 2_000
+    delay_ms: Annotated[int, Field(ge=10, le=10_000, description="Of `slow-query` only.")] = 2_000
     seconds: Annotated[int, Field(ge=1, le=LONGEST, description="After which it ends by itself.")] = 60
     seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
 
@@ -37,13 +38,14 @@ class FaultOut(NewFault):
     """A fault that is active."""
 
     id: int
+    delay_ms: int
     started_at: datetime
     until: datetime
 
 
 def faults_router(board: FaultBoard) -> APIRouter:
     """Make the routes on `board`."""
-    router = APIRouter(prefix="/faults", tags=["faults"], dependencies=[Depends(_only_on_purpose)])
+    router = APIRouter(prefix=LAB_ROUTE, tags=["faults"], dependencies=[Depends(_only_on_purpose)])
 
     @router.get("")
     async def list_faults() -> list[FaultOut]:
@@ -54,11 +56,12 @@ def faults_router(board: FaultBoard) -> APIRouter:
     @router.post("", status_code=201)
     async def start_fault(new: NewFault, request: Request) -> FaultOut:
         """Start a fault."""
-        if new.route is not None and new.route not in openapi_routes(request.app):
-            msg = "There is no such route; take a template from /openapi.json, such as /users/{user_id}."
-            raise InvalidError(msg)
+        _check(new, openapi_routes(request.app))
+        facts = new.model_dump(exclude={"seconds"})
+        if new.fault == "database-timeout":
+            facts["delay_ms"] = ENDLESS_MS
         now = time.time()
-        fault = Fault(**new.model_dump(exclude={"seconds"}), started_at=now, until=now + new.seconds)
+        fault = Fault(**facts, started_at=now, until=now + new.seconds)
         await board.start(fault)
         return _shown(fault)
 
@@ -68,6 +71,16 @@ def faults_router(board: FaultBoard) -> APIRouter:
         await board.stop()
 
     return router
+
+
+def _check(new: NewFault, routes: Collection[str]) -> None:
+    """Raise `InvalidError` for what is well formed, and would not do what somebody expects."""
+    if new.route is not None and (new.route not in routes or new.route == LAB_ROUTE):
+        msg = "No such route can suffer; take a template from /openapi.json, such as /users/{user_id}."
+        raise InvalidError(msg)
+    if new.fault == "database-timeout" and "delay_ms" in new.model_fields_set:
+        msg = "A database-timeout takes no delay_ms: DATABASE_TIMEOUT says when its statement is cut."
+        raise InvalidError(msg)
 
 
 def _only_on_purpose(x_fault_lab: Annotated[str | None, Header()] = None) -> None:

@@ -100,5 +100,8 @@ def metrics_page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     Exemplars exist in OpenMetrics only, which Prometheus asks for by itself.
     """
     encode: Callable[[CollectorRegistry], bytes]
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except ValueError:  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import doing
 from app.orders.models import Order
 from app.pages import Page
 
@@ -21,7 +22,8 @@ class OrderRepository:
 
     async def get(self, order_id: int) -> Order | None:
         """Return the order, or `None`."""
-        order = await self._session.get(Order, order_id)
+        with doing("fetching order"):
+            order = await self._session.get(Order, order_id)
         logger.debug("Order %s in the database", "found" if order else "not found", extra={"order_id": order_id})
         return order
 
@@ -29,13 +31,15 @@ class OrderRepository:
         """Return one page of orders, the latest first, and how many there are; of one user, if one is given."""
         chosen = select(Order) if user_id is None else select(Order).where(Order.user_id == user_id)
         latest = chosen.order_by(Order.id.desc()).limit(page.limit).offset(page.offset)
-        orders = (await self._session.scalars(latest)).all()
-        total = await self._session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+        with doing("listing orders"):
+            orders = (await self._session.scalars(latest)).all()
+            total = await self._session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
         logger.debug("%d of %d orders read", len(orders), total)
         return orders, total
 
     async def save(self, order: Order) -> None:
         """Store an order, new or changed, and give the connection back."""
         self._session.add(order)
-        await self._session.commit()
+        with doing("storing order"):
+            await self._session.commit()
         logger.debug("Order stored as %s", order.status, extra={"order_id": order.id})

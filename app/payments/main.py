@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app.health import QUIET, health_router
+from app.limits import Limited
 from app.observability import Observability, ObservedApp, openapi_routes
 from app.payments.router import charges_router
 from app.problems import RESPONSES, add_problem_handlers
@@ -13,7 +14,7 @@ from app.settings import PaymentsSettings
 def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
     """Compose the service."""
     registry = CollectorRegistry()
-    api = FastAPI(title="Payments", responses=RESPONSES)
+    api = FastAPI(title="Payments", responses=RESPONSES, max_body_size=settings.max_body_bytes)
     api.include_router(charges_router())
     api.include_router(health_router(registry, checks={}))
     add_problem_handlers(api)
@@ -25,4 +26,4 @@ def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
         quiet=QUIET,
         payload_values={"order_id", "amount_cents"},
     )
-    return observability, observability.wrap(api)
+    return observability, observability.wrap(Limited(api, settings.max_header_bytes))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_sqlite_lets_readers_pass_the_writer(tmp_path: Path) -> None:
     """WAL, and seconds of patience for a lock: otherwise two requests at once would be an error."""
-    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1)
+    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1, 3)
     async with database.session() as session:
         pragmas = [await session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "busy_timeout")]
     await database.engine.dispose()
@@ -25,7 +25,7 @@ async def test_sqlite_lets_readers_pass_the_writer(tmp_path: Path) -> None:
 
 async def test_an_error_does_not_say_what_a_user_sent(database_url: str) -> None:
     """SQLAlchemy would add the parameters to the text."""
-    database = Database(Settings(database_url=database_url).async_database_url, 1)
+    database = Database(Settings(database_url=database_url).async_database_url, 1, 3)
     with pytest.raises((SQLAlchemyError, UnavailableError)) as caught:
         async with database.session() as session:
             await session.execute(text("SELECT nothing FROM nowhere WHERE secret = :secret"), {"secret": "hunter2"})

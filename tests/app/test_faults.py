@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,25 +10,16 @@ from app.database import Database
 from app.faults.board import FaultBoard
 from app.faults.models import Fault
 from app.settings import Settings
+from tests.app.lab import LAB, start_fault
 from tests.processes import Processes
 from tests.services import Service, running
 from tests.waiting import eventually
 
-LAB = {"X-Fault-Lab": "tests"}
-
-
-@pytest.fixture(autouse=True)
-def _no_faults_left(api: Service) -> Iterator[None]:
-    yield
-    api.client.delete("/faults", headers=LAB)
+pytestmark = pytest.mark.usefixtures("no_faults_left")
 
 
 def start(api: Service, **fault: object) -> dict[str, Any]:
-    body = {"fault": "slow-query", "delay_ms": 600, "seconds": 60, **fault}
-    response = api.client.post("/faults", json=body, headers=LAB)
-    assert 201 == response.status_code, response.text
-    started: dict[str, Any] = response.json()
-    return started
+    return start_fault(api, **{"fault": "slow-query", "delay_ms": 600, **fault})
 
 
 def seconds_for(api: Service, path: str, **headers: str) -> float:
@@ -48,7 +38,7 @@ def test_the_statements_of_some_users_really_take_long(api: Service) -> None:
     assert line["db_ms"] >= 600
     assert "slow-query" == line["fault_active"]
     (slow,) = [line for line in api.lines(trace_id) if line["message"] == "Slow statement"]
-    assert ("warning", "app.database") == (slow["level"], slow["logger"])
+    assert ("warning", "app.database.timers") == (slow["level"], slow["logger"])
     assert seconds_for(api, "/users/8") < 0.5
 
 
@@ -73,7 +63,7 @@ def test_a_fault_has_bounds(api: Service, nonsense: dict[str, object]) -> None:
 @pytest.mark.anyio
 async def test_the_watch_survives_whatever_is_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a fault would never end where it stopped watching."""
-    board = FaultBoard(Database(Settings().async_database_url, 1))
+    board = FaultBoard(Database(Settings().async_database_url, 1, 3))
     looks: list[int] = []
 
     async def stumble() -> None:
@@ -153,8 +143,8 @@ def test_a_fault_can_be_seen_and_stopped(api: Service) -> None:
 
 
 def _active(api: Service) -> float:
-    (sample,) = [sample for sample in api.samples() if sample.name == "fault_active"]
-    return sample.value
+    (active,) = (sample for sample in api.samples() if sample.labels.get("fault") == "slow-query")
+    return active.value
 
 
 @pytest.mark.parametrize(
@@ -164,6 +154,7 @@ def _active(api: Service) -> float:
         pytest.param({"share": 0}, id="nobody"),
         pytest.param({"users": []}, id="no users"),
         pytest.param({"route": "/nothing"}, id="no such route"),
+        pytest.param({"route": "/faults"}, id="the lab itself"),
         pytest.param({"fault": "meteor"}, id="no such fault"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_lines_of_all_layers_and_both_services_have_the_id(api: Service, pay
     loggers = {line["logger"] for line in api.lines(trace_id)}
     assert {
         "app.orders.router", "app.orders.service", "app.orders.repository", "app.users.service",
-        "app.users.repository", "app.database", "app.orders.payments", "observability",
+        "app.users.repository", "app.database.timers", "app.orders.payments", "observability",
     } <= loggers  # fmt: skip
     assert "Receipt sent" in {line["message"] for line in api.lines(trace_id)}
     assert {"app.payments.router", "observability"} == {line["logger"] for line in payments.lines(trace_id)}

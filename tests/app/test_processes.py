@@ -40,6 +40,7 @@ def refused(*arguments: str, settings: Mapping[str, str]) -> tuple[int, list[Lin
         pytest.param(["api", "payments"], {}, "Usage: python -m app", id="too many"),
         pytest.param([], {"PORT": "80000"}, "PORT: ", id="bad port"),
         pytest.param([], {"FAULTS": "yes", "LOG_LEVEL": "loud"}, "LOG_LEVEL: ", id="bad switches"),
+        pytest.param([], {"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT: ", id="no time"),
         pytest.param([], {"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: ", id="bad database"),
     ],
 )
@@ -143,7 +144,7 @@ async def test_many_prepare_at_the_same_moment(database_url: str) -> None:
     """Replicas rarely meet so exactly: without the lock, all but one of them would fail here."""
     sqlite = database_url.startswith("sqlite")
     fresh = database_url.replace("tested.db", "moment.db") if sqlite else create_database(database_url, "moment")
-    databases = [Database(Settings(database_url=fresh).async_database_url, 1) for _ in range(8)]
+    databases = [Database(Settings(database_url=fresh).async_database_url, 1, 3) for _ in range(8)]
     await asyncio.gather(*(database.prepare(seed_users) for database in databases))
     for database in databases:
         await database.engine.dispose()

@@ -69,6 +69,20 @@ def test_load_can_be_off(api: Service, processes: Processes) -> None:
     assert "ready" == state
 
 
+def test_the_page_can_be_on_ipv6(api: Service, processes: Processes) -> None:
+    """LOAD_HOST may be such an address, too."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    name = f"ipv6-{api.name}"
+    settings = {"LOAD": "off", "LOAD_TARGET": api.url, "LOAD_HOST": "::1", "LOAD_PORT": str(port)}
+    processes.start(name, [sys.executable, "-m", "loadtest"], settings)
+    processes.answers(name, f"http://[::1]:{port}/")
+    processes.stop(name)
+
+
 def test_incidents_are_asked_for_politely(api: Service, payments: Service) -> None:
     """The fault is there; where there is no lab, or nobody at all, the reason is a sentence."""
     assert start_fault(api.url, {"fault": "slow-query", "users": [1], "seconds": 1}) is None

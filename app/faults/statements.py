@@ -1,4 +1,7 @@
-"""The fault `slow-query`: the first statement of an unlucky request really takes long, in the database."""
+"""The faults of statements: the first one of an unlucky request really takes long, in the database.
+
+`slow-query` and `database-timeout` differ in how long: the latter is for the service's own time-out to cut.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,55 +9,59 @@ from contextvars import ContextVar
 from typing import Any
 
 from fastapi import Request
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.faults.board import FaultBoard
-from app.faults.models import Fault
+from app.faults.models import LAB_ROUTE
 from app.observability import annotate, current_request, openapi_routes, route_template
 
 _TICK_MS = 10
 
 # Emptied by the first statement. Set for every request: on a keep-alive connection, a request may begin in the
 # context of the one before it.
-_unlucky: ContextVar[list[Fault] | None] = ContextVar("unlucky", default=None)
+_delay_ms: ContextVar[list[int] | None] = ContextVar("delay_ms", default=None)
 
 
 def choose_unlucky(board: FaultBoard) -> Callable[[Request], Awaitable[None]]:
     """Make the dependency that decides for each request whether it suffers; it runs when the route is known."""
 
     async def choose(request: Request) -> None:
-        _unlucky.set(None)
+        _delay_ms.set(None)
         if not board.active:
             return
-        identity = current_request().identity
         scope = request.scope
         root_path = scope.get("app_root_path", scope.get("root_path", ""))
         route = route_template(scope, root_path, openapi_routes(request.app))
+        if route == LAB_ROUTE:
+            return
+        identity = current_request().identity
         user_id = await _user_of(request)
         faults = [f for f in board.active if f.hits(route, user_id, identity.request_id or identity.trace_id)]
         if faults:
-            annotate(fault_active=faults[0].fault)
-            _unlucky.set(faults)
+            worst = max(faults, key=lambda fault: fault.delay_ms)
+            annotate(fault_active=worst.fault)
+            _delay_ms.set([worst.delay_ms])
 
     return choose
 
 
 def hook_into(engine: AsyncEngine) -> None:
     """Slow down the statements of the unlucky, in the same connection and within their time."""
-    event.listen(engine.sync_engine, "before_cursor_execute", _before_statement)
+    # What goes wrong in these two is handled as the statement's own error; in `before_cursor_execute` it is not.
+    event.listen(engine.sync_engine, "do_execute", _before_statement)
+    event.listen(engine.sync_engine, "do_executemany", _before_statement)
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _teach_sqlite_to_wait)
 
 
-def _before_statement(connection: Connection, cursor: DBAPICursor, *_: object) -> None:
-    if not (faults := _unlucky.get()):
+def _before_statement(cursor: DBAPICursor, _statement: str, _parameters: object, context: ExecutionContext) -> None:
+    if not (delays := _delay_ms.get()):
         return
-    delay_ms = max(fault.delay_ms for fault in faults)
-    faults.clear()
-    if connection.dialect.name == "sqlite":
+    delay_ms = delays.pop()
+    if context.dialect.name == "sqlite":
         ticks = max(1, delay_ms // _TICK_MS)
         cursor.execute(
             f"WITH RECURSIVE tick(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM tick WHERE n < {ticks})"  # noqa: S608 - a number

@@ -1,0 +1,134 @@
+"""How much a client may send: refused in time, in the form of all problems, and told like every other request."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.processes import Processes
+from tests.services import Service, running
+
+MIB = 2**20
+# uvicorn takes h11 where there is no httptools.
+WITHOUT_HTTPTOOLS = (
+    "-c", "import runpy, sys; sys.modules['httptools'] = None; runpy.run_module('app', run_name='__main__')"
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[("api", "httptools"), ("api", "h11"), ("payments", "httptools")], ids="-".join)
+def limited(
+    request: pytest.FixtureRequest, payments: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """Run each service, one of them on either parser."""
+    service, parser = request.param
+    url = f"sqlite:///{tmp_path_factory.mktemp('limited')}/tested.db"
+    settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
+    program = ("-m", "app") if parser == "httptools" else WITHOUT_HTTPTOOLS
+    with running(processes, service, settings, f"limited-{service}-{parser}", program) as running_service:
+        yield running_service
+
+
+def paths(service: Service) -> list[str]:
+    """Return a route that reads its body, one that reads none, and none at all."""
+    return ["/orders" if "api" in service.name else "/charges", "/healthz", "/nowhere"]
+
+
+def body(size: int) -> Iterator[bytes]:
+    while size > 0:
+        yield b" " * min(size, 64 * 1024)
+        size -= 64 * 1024
+
+
+def memory(processes: Processes, service: Service) -> int:
+    """Return the most bytes that it has had, where the system tells."""
+    status = Path(f"/proc/{processes.pid(service.name)}/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
+
+
+def observations(service: Service, status: int) -> float:
+    return sum(
+        sample.value
+        for sample in service.samples()
+        if sample.name == "http_request_duration_seconds_count" and sample.labels["status"] == str(status)
+    )
+
+
+def check_refusal(service: Service, response: httpx2.Response, status: int) -> None:
+    """Hold a refusal to its promises: a problem with the id, told in one line, on a connection that ends."""
+    (trace_id,) = response.headers.get_list("x-trace-id")
+    line = service.finished(trace_id)
+    told = [line.get("event") for line in service.lines(trace_id)]
+
+    assert (status, status, trace_id) == (response.status_code, response.json()["status"], response.json()["trace_id"])
+    assert ["application/problem+json"] == response.headers.get_list("content-type")
+    assert ["close"] == response.headers.get_list("connection")
+    assert (status, "client_error") == (line["status"], line["outcome"])
+    assert 1 == told.count("request.finished")
+    assert 0 == told.count("request.failed")
+
+
+def test_headers_have_a_limit(limited: Service) -> None:
+    """32 KiB of names and values pass, wherever they go; more do not."""
+    before = observations(limited, 431)
+    headers = {f"x-{number}": "x" * 995 for number in range(10, 40)}  # 30 of 999 bytes
+
+    for path in paths(limited):
+        assert 431 != limited.client.post(path, headers=headers).status_code
+        check_refusal(limited, limited.client.post(path, headers={**headers, "x-more": "x" * 3000}), 431)
+    assert before + 3 == observations(limited, 431)
+
+
+def test_a_body_has_a_limit(limited: Service, processes: Processes) -> None:
+    """1 MiB passes; more does not, whether a route reads it or not, and most of it is never in memory."""
+    before, had = observations(limited, 413), memory(processes, limited)
+    json = {"Content-Type": "application/json"}
+
+    for path in paths(limited):
+        assert 413 != limited.client.post(path, content=b" " * MIB, headers=json).status_code
+        for size in (MIB + 1, 64 * MIB):
+            headers = {**json, "Content-Length": str(size)}
+            check_refusal(limited, limited.client.post(path, content=body(size), headers=headers), 413)
+    for size in (MIB + 1, 64 * MIB):
+        chunked = limited.client.post(paths(limited)[0], content=body(size), headers=json)
+        check_refusal(limited, chunked, 413)
+        assert limited.finished(chunked.headers["x-trace-id"])["route"] == paths(limited)[0]
+    assert before + 8 == observations(limited, 413)
+    assert memory(processes, limited) - had < 16 * MIB
+
+
+def test_a_body_that_nobody_reads_is_not_kept(limited: Service, processes: Processes) -> None:
+    """Of unknown length and to a route that wants none, it runs through."""
+    had = memory(processes, limited)
+    response = limited.client.post("/nowhere", content=body(64 * MIB))
+
+    assert 404 == response.status_code
+    assert memory(processes, limited) - had < 16 * MIB
+
+
+def test_who_asks_first_need_not_send(limited: Service) -> None:
+    """A client that expects `100 Continue` is refused before it sends the body."""
+    path, port = paths(limited)[0], int(limited.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {10 * MIB}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert 1 == answer.count(b"HTTP/1.1")
+    assert 1 == answer.lower().count(b"x-trace-id: ")
+
+
+def test_the_limits_are_settings(processes: Processes) -> None:
+    """Both of them."""
+    settings = {"MAX_HEADER_BYTES": "600", "MAX_BODY_BYTES": "50"}
+    with running(processes, "payments", settings, "payments-limited") as service:
+        long = {"order_id": 1, "amount_cents": 1, "more": "x" * 30}
+        assert 431 == service.client.get("/healthz", headers={"x": "x" * 600}).status_code
+        assert 413 == service.client.post("/charges", json=long).status_code
+        assert 201 == service.client.post("/charges", json={"order_id": 1, "amount_cents": 1}).status_code
