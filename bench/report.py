@@ -49,14 +49,12 @@ def costs(variants: Iterable[Variant], rounds: Rounds, checks: Mapping[str, Mapp
 
 
 def ratio(rounds: Rounds) -> str:
-    """Return how the cheapest peer compares with ours."""
+    """Return what ours adds as a share of what each peer adds, the cheapest first."""
     bare = _micro(rounds[BARE.name])
     above = {name: _micro(each) - bare for name, each in rounds.items() if name != BARE.name}
     ours = above.pop(OURS.name)
-    if not above:
-        return "No peer was there."
-    best = min(above, key=above.__getitem__)
-    return f"The cheapest peer, `{best}`, adds {above[best] / ours:.2f} times what `{OURS.name}` adds."
+    shares = [f"{ours / above[name]:.2f} of what `{name}` adds" for name in sorted(above, key=above.__getitem__)]
+    return f"`{OURS.name}` adds {', '.join(shares)}." if shares else "No peer was there."
 
 
 def parts(rounds: Rounds, names: Iterable[str], resting: tuple[float, float]) -> str:

@@ -1,6 +1,6 @@
 """Log lines with a trace id and a histogram with exemplars, for any ASGI service.
 
-Copy this folder; it needs `orjson`, `prometheus-client` and `python-json-logger`, and no framework.
+Copy this folder; it needs `orjson` and `prometheus-client`, and no framework.
 """
 
 from ._context import NO_REQUEST, RequestContext, annotate, current_request, record_failure, record_time, timed

@@ -3,7 +3,6 @@
 from asyncio import CancelledError
 from contextlib import suppress
 from time import perf_counter
-from types import CoroutineType
 
 from ._asgi import Message, Receive, Scope, Send
 from ._context import RequestContext
@@ -11,8 +10,8 @@ from ._event import RequestFailed, RequestFinished
 from ._eventloop import BEFORE, STALL
 from ._failure import is_disconnect, mark_as_told
 from ._observer import Observer
-from ._payload import Payload
 from ._propagation import with_ids
+from ._received import Received
 from ._routes import route_template
 
 # An application that answers sooner has hardly let the event loop run, which alone learns of a client that left.
@@ -24,12 +23,11 @@ _CLIENT_GONE = 499  # nginx's number for a client that closed the connection
 _FIRST_SERVER_ERROR = 500
 
 
-class Exchange:
+class Exchange(Received):
     """One request on its way through: what was received, what was sent, how it ended."""
 
     __slots__ = (
-        "_ahead", "_gone", "_observer", "_payload", "_receive", "_receiving", "_root_path", "_scope",
-        "_send", "_started", "_status", "_told", "context", "finished",
+        "_observer", "_root_path", "_scope", "_send", "_started", "_status", "_told", "context",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,93 +35,46 @@ class Exchange:
         if started > observer.heartbeat.due:
             observer.heartbeat.watch()
         observer.metrics.in_flight += 1
+        super().__init__(scope["headers"], receive)
+        self.context = RequestContext(observer.identify(scope["headers"]))
         self._observer = observer
         self._scope = scope
-        self._receive = receive
         self._send = send
-        self.context = RequestContext(observer.identify(scope["headers"]))
         self._root_path: str = scope.get("root_path", "")
-        self._payload: Payload | None = None
-        self._ahead: Message | None = None  # received by us, and not yet by the application
-        self._receiving = False
         self._status = 0
-        self._gone = ""
-        self.finished = False
         self._told = 0  # so many of the failures
-
-    async def receive(self) -> Message:
-        """Hand on what the client sends, and look at it."""
-        if self._ahead is not None:
-            message, self._ahead = self._ahead, None
-            return message
-        self._receiving = True
-        try:
-            message = await self._receive()
-        finally:
-            self._receiving = False
-        self._look_at(message)
-        return message
 
     async def send(self, message: Message) -> None:
         """Hand on the response, with the id in its head; the last body byte ends the request."""
         kind = message["type"]
         if kind == "http.response.start":
             if perf_counter() - self._started > _SOON:
-                self._look_ahead()
+                self.look_ahead()
             self._status = message["status"]
             message = {**message, "headers": with_ids(message.get("headers", ()), self.context.identity)}
         try:
             await self._send(message)
         except OSError:  # how ASGI says since version 2.4 that nobody listens
-            self._gone = "client_disconnect"
+            self.gone = "client_disconnect"
             raise
         if not message.get("more_body") and kind in _ENDS and not self.finished:
             self.finish()
 
-    def _look_at(self, message: Message) -> None:
-        if message["type"] != "http.request":
-            if not self.finished:
-                self._gone = "client_disconnect"
-        elif chunk := message.get("body"):
-            if self._payload is None:
-                self._payload = Payload()
-            self._payload.add(chunk)
-
-    def _look_ahead(self) -> None:
-        """Ask the server, without waiting, whether the client left: an application that is busy never does."""
-        if self._ahead is not None or self._receiving or self._is_body_asked_for():
-            return
-        asked = self._receive()
-        if not isinstance(asked, CoroutineType):
-            return
-        try:
-            asked.send(None)
-        except StopIteration as answered:
-            self._look_at(answered.value)
-            if not self._gone:
-                self._ahead = answered.value
-        else:
-            asked.close()  # nothing to tell: the client is there, and waits
-
-    def _is_body_asked_for(self) -> bool:
-        """Return whether asking would tell a client to go on that waits for this word (RFC 9110, section 10.1.1)."""
-        return self._payload is None and b"expect" in [name for name, _ in self._scope["headers"]]
-
     def check_answered(self) -> None:
         """Raise where an application is done before its response is, although the client is there."""
-        if not self._gone:
+        if not self.gone:
             msg = "The application returned before it had answered."
             raise RuntimeError(msg)
 
     async def fail(self, exc: BaseException) -> None:
         """Take the exception that left the application; answer 500 if nobody has answered yet."""
         if isinstance(exc, CancelledError):
-            self._gone = self._gone or "cancelled"
+            self.gone = self.gone or "cancelled"
             return
-        if self._gone and is_disconnect(exc):
+        if self.gone and is_disconnect(exc):
             return
         self.context.fail(exc)
-        if self._status == 0 and not self._gone:
+        if self._status == 0 and not self.gone:
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
             with suppress(OSError):
                 await self.send({"type": "http.response.start", "status": _FIRST_SERVER_ERROR, "headers": headers})
@@ -150,8 +101,8 @@ class Exchange:
         observer.finished(RequestFinished(context.identity, self._method(), route, status, duration, outcome, fields))
 
     def _result(self) -> tuple[int, str]:
-        if self._gone:
-            return _CLIENT_GONE, self._gone
+        if self.gone:
+            return _CLIENT_GONE, self.gone
         status = self._status or _FIRST_SERVER_ERROR
         if status >= _FIRST_SERVER_ERROR or self.context.failures:
             return status, "server_error"
@@ -160,7 +111,7 @@ class Exchange:
     def _tell_failures(self, route: str) -> None:
         context = self.context
         news, self._told = context.failures[self._told :], len(context.failures)
-        payload = self._payload.facts(self._scope["headers"], self._observer.payload_values) if self._payload else {}
+        payload = self.facts(self._observer.payload_values)
         for exc in news:
             mark_as_told(exc)
             self._observer.failed(

@@ -102,6 +102,6 @@ def metrics_page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     encode: Callable[[CollectorRegistry], bytes]
     try:
         encode, content_type = choose_encoder(accept)
-    except ValueError:  # a version that is none
+    except (TypeError, ValueError):  # a version that is none
         encode, content_type = choose_encoder("")
     return encode(registry), content_type

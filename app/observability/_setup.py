@@ -18,6 +18,9 @@ _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "err
 _RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 _KEPT = _RESERVED | ALWAYS
 
+#: The loggers that uvicorn sets up for itself.
+UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
 logger = logging.getLogger("observability")
 
 
@@ -53,15 +56,19 @@ def _message(record: logging.LogRecord) -> str:
 def configure_logging(observability: Observability, stream: TextIO = sys.stdout, level: str = "INFO") -> None:
     """Make every line of this process one JSON object on `stream`: logging, uvicorn, warnings, uncaught exceptions.
 
-    To be called before anything logs, and again when the service knows its name better; the last call counts. Start
-    uvicorn with `log_config=None, access_log=False`, or it takes its lines back. A `stream` whose reader pauses makes
-    the service wait, and loses nothing.
+    To be called before anything logs, and again when the service knows its name better; the last call counts.
+    uvicorn's own set-up is undone, and its access lines are switched off: they come without duration, and with the
+    query. A `stream` whose reader pauses makes the service wait, and loses nothing.
     """
     observability.lines.open(stream)
     root = logging.getLogger()
     root.handlers[:] = [LineHandler(observability.lines)]
     root.setLevel(level)
     logging.Logger.makeRecord = _make_record_anyway  # type: ignore[method-assign]
+    for name in UVICORN:
+        uvicorn = logging.getLogger(name)
+        uvicorn.handlers.clear()
+        uvicorn.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").addFilter(_not_told_yet)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import Observability, configure_logging
+from ._observability import Observability
+from ._setup import UVICORN, configure_logging
 
 Line = dict[str, Any]
 
@@ -38,8 +39,8 @@ def capture_logs(observability: Observability | None = None, level: str = "DEBUG
 
     Give the `Observability` that wraps your application, made for this test, so that its registry is fresh, too.
     """
-    loggers = [logging.getLogger(name) for name in ("", "py.warnings", "uvicorn.error")]
-    before = [(logger, logger.handlers[:], logger.filters[:], logger.level) for logger in loggers]
+    loggers = [logging.getLogger(name) for name in ("", "py.warnings", *UVICORN)]
+    before = [(each, each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers]
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook, logging.Logger.makeRecord)
     captured = Captured(observability or Observability("tested"))
     try:
@@ -49,6 +50,6 @@ def capture_logs(observability: Observability | None = None, level: str = "DEBUG
         logging.captureWarnings(capture=False)
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks[:3]
         logging.Logger.makeRecord = hooks[3]  # type: ignore[method-assign]
-        for logger, handlers, filters, number in before:
-            logger.handlers[:], logger.filters[:] = handlers, filters
-            logger.setLevel(number)
+        for each, handlers, filters, number, propagate in before:
+            each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
+            each.setLevel(number)

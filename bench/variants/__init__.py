@@ -32,7 +32,12 @@ OURS = Variant("ours", "app/observability", access_log=False)
 PEERS = (
     Variant(
         "instrumentator",
-        "asgi-correlation-id + prometheus-fastapi-instrumentator + python-json-logger",
+        "asgi-correlation-id + prometheus-fastapi-instrumentator, cut down to one histogram + python-json-logger",
+        access_log=True,
+    ),
+    Variant(
+        "instrumentator_default",
+        "the same, with the instrumentator as its manual begins: all of its default metrics",
         access_log=True,
     ),
     Variant("exporter", "asgi-correlation-id + starlette-exporter + python-json-logger", access_log=True),
