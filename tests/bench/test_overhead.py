@@ -40,7 +40,7 @@ def test_every_variant_answers_and_has_its_row(page: str) -> None:
     """Bare and ours run everywhere, each peer where it is installed; what does not run is counted."""
     measured = figures(page, "In process")
     missing = {name for name in skipped(page) if name != "over HTTP"}
-    assert {BARE.name, OURS.name, "tutorial"} <= set(measured)
+    assert {BARE.name, OURS.name} <= set(measured)
     assert {BARE.name, OURS.name, *(peer.name for peer in PEERS)} == {*measured, *missing}
     assert f"## Skipped: {len(skipped(page))}\n" in page
 
