@@ -1,0 +1,1 @@
+"""READS BACK: what a person asks after a spike."""
