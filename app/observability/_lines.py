@@ -65,20 +65,19 @@ class Lines:
         self._raw = getattr(getattr(stream, "buffer", None), "raw", None)
         self._mend = b""  # what ends the line of which only a part could be written
 
-    def write(self, created: float, level: str, identity: Identity, says: bytes) -> None:
+    def write(self, created: float, level: str, identity: Identity, says: str) -> None:
         """Write one line; if it cannot be written, count that, and let all go on.
 
-        `says` is the rest of the line, as JSON from the first field's name to the closing brace, at most `room` bytes.
-        It begins with `logger` and `message`, and has none of the fields that are written here.
+        `says` is the rest of the line, as JSON from the first field's name to the closing brace, at most `room` bytes
+        in UTF-8. It begins with `logger` and `message`, and has none of the fields that are written here.
         """
-        trace_id, span_id, *_ = identity
         try:
             with _clock.lock:
-                begins = (
+                line = (
                     f'{{"timestamp":"{_clock.stamp(created)}","level":"{level}",{self._who},'
-                    f'"trace_id":"{trace_id}","span_id":"{span_id}",'
+                    f'"trace_id":"{identity[0]}","span_id":"{identity[1]}",{says}\n'
                 )
-                self._put(begins.encode() + says + b"\n")
+                self._put(line.encode())
                 self._metrics.written[level] += 1
         except Exception:  # noqa: BLE001 - whatever a stream may raise
             self._metrics.log_failures.inc()

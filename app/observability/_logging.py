@@ -36,10 +36,9 @@ class LogSink:
         )
         if identity[2] is not None:
             text = f'{text},"request_id":"{identity[2]}"'
-        says = f"{text}}}".encode()
         if noted and (more := {name: value for name, value in noted.items() if name not in _FINISHED}):
-            says = says[:-1] + b"," + encode(more, self._lines.room - len(says))[1:]
-        self._lines.write(time(), "warning" if status >= _ERROR else "info", identity, says)
+            text = f"{text},{encode(more, self._lines.room - len(text.encode()) - 1)[1:-1].decode()}"
+        self._lines.write(time(), "warning" if status >= _ERROR else "info", identity, text + "}")
 
     def failed(self, event: RequestFailed) -> None:
         """Write `request.failed`; what the application says of its own error is the message."""
@@ -73,4 +72,4 @@ class LogSink:
     ) -> None:
         more = {name: value for name, value in noted.items() if name not in fields and name not in ALWAYS}
         says = encode({"logger": _LOGGER, "message": message, **fields, **more}, self._lines.room)
-        self._lines.write(time(), level, identity, says[1:])
+        self._lines.write(time(), level, identity, says[1:].decode())

@@ -55,7 +55,7 @@ class Metrics:
 
     def finished(self, event: RequestFinished) -> None:
         """Observe the duration; the exemplar names the one request that it was."""
-        identity, method, route, status, duration, *_ = event
+        identity, method, route, status, duration, _, _ = event
         # A client that tries every method on every path must not make a series of each.
         declared = route != UNMATCHED and status != _METHOD_NOT_ALLOWED
         self._duration.observe((method if declared else "OTHER", route, status), duration, identity[0], identity[1])

@@ -43,7 +43,7 @@ class LineHandler(logging.Handler):
             fields |= {"error_type": error_type(exc), "stack": stack(exc)}
         says = encode({"logger": record.name, "message": _message(record), **fields}, self._lines.room)
         level = _LEVELS.get(record.levelname, "info")
-        self._lines.write(record.created, level, current_request().identity, says[1:])
+        self._lines.write(record.created, level, current_request().identity, says[1:].decode())
 
 
 def _message(record: logging.LogRecord) -> str:
