@@ -90,6 +90,8 @@ def add_problem_handlers(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def _http(_: Request, exc: HTTPException) -> Response:
+        if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            record_failure(exc)
         detail = None if exc.detail == HTTPStatus(exc.status_code).phrase else exc.detail
         return problem(exc.status_code, detail, exc.headers)
 

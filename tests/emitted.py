@@ -10,7 +10,7 @@ import httpx2
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from app.observability import Observability, configure_logging, metrics_page
+from app.observability import Observability, ObservedApp, configure_logging, metrics_page
 from app.observability._asgi import ASGIApp
 
 Line = dict[str, Any]
@@ -35,13 +35,17 @@ class Emitted:
     stream: io.StringIO
     registry: CollectorRegistry | None = None
 
-    def observe(self, app: ASGIApp, **options: Any) -> httpx2.AsyncClient:
+    def observe(self, app: ASGIApp, root_path: str = "", **options: Any) -> httpx2.AsyncClient:
         """Observe `app`, and return a client that calls it in this process."""
+        transport = httpx2.ASGITransport(self.wrap(app, **options), raise_app_exceptions=False, root_path=root_path)
+        return httpx2.AsyncClient(transport=transport, base_url="http://tested")
+
+    def wrap(self, app: ASGIApp, **options: Any) -> ObservedApp:
+        """Observe `app`, and return it, to be called without a client."""
         self.registry = CollectorRegistry()
         observability = Observability("tested", instance="127.0.0.1:1", registry=self.registry, **options)
         configure_logging(observability, self.stream, "DEBUG")
-        transport = httpx2.ASGITransport(observability.wrap(app), raise_app_exceptions=False)
-        return httpx2.AsyncClient(transport=transport, base_url="http://tested")
+        return observability.wrap(app)
 
     def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:
         """Return the lines so far, without those of other libraries."""

@@ -68,10 +68,11 @@ class Exchange(Received):
 
     async def fail(self, exc: BaseException) -> None:
         """Take the exception that left the application; answer 500 if nobody has answered yet."""
-        if isinstance(exc, CancelledError):
+        cancelled = isinstance(exc, CancelledError)
+        if cancelled:
             self.gone = self.gone or "cancelled"
-            return
-        if self.gone and is_disconnect(exc):
+        if cancelled or (self.gone and is_disconnect(exc)):
+            mark_as_told(exc)  # by the outcome: it is no failure, and the server need not tell it as one
             return
         self.context.fail(exc)
         if self._status == 0 and not self.gone:

@@ -42,19 +42,25 @@ def _escaped(text: bytes) -> bytes:
 
 
 def plain(value: object, inside: tuple[int, ...] = ()) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Return a value that JSON can hold, and that tells as much of the given one as can be told."""
+    """Return a value that JSON can hold, and that tells as much of the given one as can be told. Never raises."""
+    try:
+        return _plain(value, inside)
+    except Exception:  # noqa: BLE001 - `items`, `__class__` and the like may raise anything
+        return f"<{type(value).__name__} without a text>"
+
+
+def _plain(value: object, inside: tuple[int, ...]) -> Any:  # noqa: ANN401 - whatever JSON has
     match value:
-        case None | bool() | float():
+        case None | bool():
             return value
+        case float():
+            return float.__float__(value)  # orjson refuses numbers that are a little more, such as numpy's
         case int() if _SMALLEST <= value <= _LARGEST:
             return value
         case str():
             return str.encode(value, "utf-8", "backslashreplace").decode()
         case Mapping() | list() | tuple() | set() | frozenset():
-            try:
-                return _plain_items(value, (*inside, id(value)))
-            except Exception:  # noqa: BLE001 - `items` and the like may raise anything
-                return f"<{type(value).__name__} without a text>"
+            return _plain_items(value, (*inside, id(value)))
     return plain(text_of(value))
 
 

@@ -29,8 +29,13 @@ def route_template(scope: Scope, root_path: str, routes: Collection[str]) -> str
 
     Anything outside `routes` is `unmatched`: what a client can make up would be a new series each time.
     """
-    prefix: str = scope.get("root_path", "").removeprefix(root_path)
-    template = prefix + (_chosen_path(scope) or "")
+    now: str = scope.get("root_path", "")
+    chosen = _chosen_path(scope) or ""
+    template = now.removeprefix(root_path) + chosen
+    if template in routes:
+        return template
+    # `FastAPI(root_path=...)` sets it, too, and is no mount. What it was before all mounts, Starlette notes.
+    template = now.removeprefix(scope.get("app_root_path", now)) + chosen
     if template in routes:
         return template
     path: str = scope.get("path", "").removeprefix(root_path)

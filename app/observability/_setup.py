@@ -96,6 +96,6 @@ def _not_told_yet(record: logging.LogRecord) -> bool:
 
 
 def _uncaught(kind: type[BaseException], exc: BaseException | None, trace: TracebackType | None) -> None:
-    if isinstance(exc, KeyboardInterrupt):
+    if isinstance(exc, KeyboardInterrupt) or kind is SystemExit:  # how a thread may end as well as a process
         return
     logger.critical("Uncaught exception", exc_info=(kind, exc or kind(), trace))

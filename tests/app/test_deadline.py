@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DatabaseTimeoutError
+from app.database.deadline import server_settings
 from app.faults.statements import hook_into
 from app.orders.models import Order
 from app.orders.repository import OrderRepository
@@ -77,6 +78,12 @@ async def test_a_deadline_is_of_one_statement(opened: Opener, first: str) -> Non
     await asyncio.sleep(1)
     async with database.session() as session:
         await wait(session, 1)
+
+
+async def test_a_very_short_deadline_is_one() -> None:
+    """To PostgreSQL, 0 ms would be for ever."""
+    assert {"statement_timeout": "1"} == server_settings(0.0001)
+    assert {"statement_timeout": "1500"} == server_settings(1.5)
 
 
 async def test_what_waits_for_somebody_elses_lock_is_cut(opened: Opener) -> None:

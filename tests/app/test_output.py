@@ -118,6 +118,9 @@ def test_the_last_line_has_the_totals(payments: Service, processes: Processes, t
     with running(processes, "api", settings, "totals") as service:
         for path in ("/users/1", "/users/1", "/users/999999", "/nothing"):
             service.client.get(path)
+        assert [422, 422] == [
+            service.client.request(method, "/users?limit=0").status_code for method in ("GET", "POST")
+        ]
         fault = {"fault": "slow-query", "delay_ms": 1500, "users": [1]}
         service.client.post("/faults", json=fault, headers={"X-Fault-Lab": "tests"})
         place = ("127.0.0.1", int(service.url.rpartition(":")[2]))
@@ -137,6 +140,7 @@ def test_the_last_line_has_the_totals(payments: Service, processes: Processes, t
         of_route[str(line["status"])] = of_route.get(str(line["status"]), 0) + 1
     assert told == totals
     assert {"200": 3, "404": 1} == totals["/users/{user_id}"]
+    assert {"422": 2} == totals["/users"]
 
 
 def _refused(place: tuple[str, int]) -> bool:

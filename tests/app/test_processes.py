@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -109,6 +110,64 @@ def test_a_request_in_flight_is_answered_before_the_end(
 
     events = [line.get("event") for line in service.lines()]
     assert events.index("request.finished", events.index("fault.started")) < events.index("service.stopped")
+
+
+def test_a_client_that_never_comes_to_an_end_is_not_waited_for(processes: Processes) -> None:
+    """Of a body that never comes, 8 s after SIGTERM is the end: it is told as cancelled, and the last line is there."""
+    with running(processes, "payments", {}, "dawdling") as service:
+        place = ("127.0.0.1", int(service.url.rpartition(":")[2]))
+        with contextlib.closing(socket.create_connection(place)) as client:
+            client.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nX-Request-ID: dawdler\r\nContent-Length: 9\r\n\r\n{")
+            eventually(lambda: _in_flight(service) == 2, "the request to arrive")
+            processes.signal("dawdling", signal.SIGTERM)
+            started = time.monotonic()
+            eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the end", seconds=15)
+            took = time.monotonic() - started
+
+    line, last = service.lines("dawdler")[-1], service.lines()[-1]
+    assert 7 < took < 10
+    assert ("request.finished", 499, "cancelled") == (line["event"], line["status"], line["outcome"])
+    assert ("service.stopped", {"499": 1}) == (last["event"], last["totals"]["/charges"])
+
+
+def _in_flight(service: Service) -> float:
+    return next(sample.value for sample in service.samples() if sample.name == "http_requests_in_flight")
+
+
+INHERITING = """
+from contextvars import ContextVar
+from app import server
+from app.observability import Observability
+
+before = ContextVar("before", default=b"nothing")
+
+async def answer(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    inherited = before.get()
+    before.set(b"something")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(inherited))]})
+    await send({"type": "http.response.body", "body": inherited})
+
+server._SERVICES["api"] = (server.ServerSettings, lambda _: ((o := Observability("api")), o.wrap(answer)))
+server.serve("api")
+"""
+
+
+def test_a_request_inherits_nothing_from_the_one_before(processes: Processes) -> None:
+    """On one connection, also where both come in one go: what the first set in its context is not there any more."""
+    port = free_port()
+    processes.start("inheriting", [sys.executable, "-c", INHERITING], {"PORT": str(port)})
+    processes.answers("inheriting", f"http://127.0.0.1:{port}/")
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    processes.stop("inheriting")
+
+    assert 3 == answer.count(b"nothing")
+    assert 0 == answer.count(b"something")
 
 
 def test_three_replicas_prepare_one_database(database_url: str, payments: Service, processes: Processes) -> None:

@@ -44,6 +44,7 @@ def test_problems_are_rfc_9457_with_the_trace_id(api: Service) -> None:
         )  # fmt: skip
         assert {"type", "title"} <= problem.keys()
         assert "hunter2" not in response.text
+    assert "GET" == wrong[405].headers["allow"]
     assert ["body", "email"] == wrong[422].json()["errors"][0]["loc"]
 
 

@@ -55,6 +55,7 @@ def _sync(nonce: str) -> str:
 
 
 @router.get("/slow")
+@router.post("/slow")
 async def _slow(seconds: float = 1) -> str:
     await asyncio.sleep(seconds)
     return "done"
@@ -97,6 +98,12 @@ async def _forgotten() -> str:
         raise ValueError(msg)
 
     asyncio.get_running_loop().create_task(work())
+    return "gone"
+
+
+@router.get("/called-back")
+async def _called_back() -> str:
+    asyncio.get_running_loop().call_soon(int, "hunter2 called back")
     return "gone"
 
 

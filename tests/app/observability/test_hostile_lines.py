@@ -31,6 +31,23 @@ class Broken:
     __repr__ = __str__
 
 
+class Unbound:
+    """A proxy of nothing, as frameworks have them: it will not even say what it is."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # noqa: D105 - the class says it
+        msg = "outside of a request"
+        raise RuntimeError(msg)
+
+    def __str__(self) -> str:  # noqa: D105 - the class says it
+        msg = "outside of a request"
+        raise RuntimeError(msg)
+
+
+class Measured(float):
+    """A number that is a little more than one, such as numpy's."""
+
+
 class Slippery(dict[str, int]):
     """A dictionary that will not be read."""
 
@@ -57,7 +74,8 @@ TEXTS = st.text(st.characters()) | st.sampled_from(
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | TEXTS | st.complex_numbers()
     | st.sampled_from([2**70, -(2**70), float("nan"), float("inf"), Broken, ValueError("text"), object])
-    | st.builds(Broken) | st.builds(lambda: 10**5000) | st.builds(cyclic) | st.builds(Slippery, st.just({"a": 1})),
+    | st.builds(Broken) | st.builds(Measured, st.floats()) | st.builds(lambda: 10**5000)
+    | st.builds(cyclic) | st.builds(Slippery, st.just({"a": 1})),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS | st.integers() | st.none(), inner, max_size=5)
     | st.tuples(inner, inner) | st.sets(st.integers(), max_size=3),
     max_leaves=10,
@@ -126,6 +144,8 @@ def test_whatever_is_annotated_is_one_line(captured: Captured, fields: dict[str,
         pytest.param(b"\xff", "b'\\xff'", id="bytes"),
         pytest.param(Broken(), "<Broken without a text>", id="broken"),
         pytest.param(cyclic(), ["..."], id="cycle"),
+        pytest.param([Measured(1.5), 2**70], [1.5, str(2**70)], id="number that is a little more"),
+        pytest.param([Unbound(), 7], ["<Unbound without a text>", 7], id="unbound"),
         pytest.param({1: {2}}, {"1": "{2}"}, id="no JSON"),
     ],
 )

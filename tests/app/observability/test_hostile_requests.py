@@ -161,7 +161,14 @@ def _memory(server: Service) -> int:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/openmetrics-text;version=abc", "application/openmetrics-text;version=", ";;,=", "\xff" * 99]
+    "accept",
+    [
+        pytest.param("application/openmetrics-text;version=abc", id="no number"),
+        pytest.param("application/openmetrics-text;version=", id="nothing"),
+        pytest.param(f"application/openmetrics-text;version={'9' * 5_000}", id="more digits than Python reads"),
+        pytest.param(";;,=", id="no type"),
+        pytest.param("\xff" * 99, id="not ASCII"),
+    ],
 )
 def test_metrics_answer_whatever_is_accepted(server: Service, accept: str) -> None:
     """A header is a stranger's text; none of them is a 500."""

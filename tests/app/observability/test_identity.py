@@ -1,11 +1,12 @@
 """Contract 1, in: who a request is."""
 
+import random
 import re
 import time
 
 import pytest
 
-from app.observability._identity import Identity, identify, new_trace_id
+from app.observability._identity import Identity, identify, new_span_id, new_trace_id
 
 HEX = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{HEX}-b7ad6b7169203331-01"
@@ -51,6 +52,16 @@ def test_every_request_is_a_span_of_its_own() -> None:
     assert len({new_trace_id() for _ in range(1000)}) == 1000
 
 
+def test_ids_owe_nothing_to_an_applications_seed() -> None:
+    """Two replicas that both call `random.seed(1)` share no ids."""
+    random.seed(1)
+    once = (new_trace_id()[16:], new_span_id())
+    random.seed(1)
+    again = (new_trace_id()[16:], new_span_id())
+
+    assert set(once).isdisjoint(again)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -80,6 +91,7 @@ def test_bad_request_ids_are_replaced_and_counted(value: str) -> None:
         pytest.param(f"ff-{HEX}-b7ad6b7169203331-01", id="version ff"),
         pytest.param(f"{TRACEPARENT}-more", id="version 00 with more"),
         pytest.param(TRACEPARENT.upper(), id="upper case"),
+        pytest.param(f"00-{HEX.upper()}-b7ad6b7169203331-01", id="trace id in upper case"),
         pytest.param(f"{TRACEPARENT}\n", id="newline"),
     ],
 )

@@ -2,11 +2,14 @@
 
 import ast
 import json
+import logging
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+import threading
+import warnings
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -107,15 +110,24 @@ assert others <= {{"orjson", "prometheus_client"}}, others
 def test_it_can_be_tested_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """`capture_logs` gives lines and samples of a fresh registry, and leaves logging as it was."""
     monkeypatch.setattr("prometheus_client.REGISTRY", None)
-    before = sys.excepthook
+    before = _logging_as_it_is()
     with capture_logs() as captured:
+        assert before != _logging_as_it_is()
         captured.observability.metrics.reject_id("because")
         observability.annotate(ignored="outside a request")
         sys.excepthook(ValueError, ValueError("hunter2"), None)
 
     assert ["Uncaught exception"] == [line["message"] for line in captured.lines(level="critical")]
     assert 1 == captured.value("request_ids_rejected_total", reason="because")
-    assert before is sys.excepthook
+    assert before == _logging_as_it_is()
+
+
+def _logging_as_it_is() -> list[object]:
+    loggers = [logging.getLogger(name) for name in ("", "py.warnings", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    return [
+        *((each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers),
+        *(sys.excepthook, threading.excepthook, sys.unraisablehook, warnings.showwarning, logging.Logger.makeRecord),
+    ]
 
 
 def test_everything_public_is_explained() -> None:

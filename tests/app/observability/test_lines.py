@@ -1,14 +1,19 @@
 """Contract 2: one record is one JSON object on one physical line."""
 
+import errno
+import io
+import json
 import logging
 import re
 import sys
 import threading
 import warnings
+from typing import Any
 
 import pytest
 
 from app.observability import Observability, configure_logging
+from app.observability.testing import capture_logs
 from tests.emitted import Emitted, Line, parse
 
 logger = logging.getLogger("tested")
@@ -106,6 +111,56 @@ def test_a_line_that_cannot_be_written_is_counted(emitted: Emitted) -> None:
     assert 1 == observability.registry.get_sample_value("log_records_failed_total")
 
 
+class Narrow(io.RawIOBase):
+    """A file that takes a few bytes at a time, and after some of them none."""
+
+    def __init__(self, *takes: int | None) -> None:
+        """Take so many bytes each time; `None` is for a pipe that is full, `FULL` for a disk."""
+        self._takes = iter(takes)
+        self.text = b""
+
+    def writable(self) -> bool:  # noqa: D102 - as in io
+        return True
+
+    def write(self, data: Any) -> int | None:  # noqa: D102 - as in io
+        take = next(self._takes, len(data))
+        if take == FULL:
+            raise OSError(errno.ENOSPC, "hunter2")
+        self.text += bytes(data)[:take] if take else b""
+        return take
+
+
+FULL = -1
+
+
+@pytest.mark.parametrize("refusal", [pytest.param(FULL, id="full disk"), pytest.param(None, id="full pipe")])
+def test_half_a_line_harms_no_other(refusal: int | None) -> None:
+    """A disk may fill up within a line: that one is lost and counted, and the next ones are lines again."""
+    raw = Narrow(10, 20, refusal)
+    observability = Observability("tested")
+    with capture_logs(observability):
+        configure_logging(observability, io.TextIOWrapper(io.BufferedWriter(raw)))
+        for message in ("lost", "kept", "kept, too"):
+            logger.info(message)
+
+    half, *rest = raw.text.decode().splitlines()
+    assert 30 == len(half)
+    assert ["kept", "kept, too"] == [json.loads(line)["message"] for line in rest]
+    assert 1 == observability.registry.get_sample_value("log_records_failed_total")
+    assert 2 == observability.registry.get_sample_value("log_records_total", {"level": "info"})
+
+
+def test_a_line_that_is_taken_in_parts_is_whole() -> None:
+    """What a pipe takes only a part of is written on from there."""
+    raw = Narrow(10, 20, 30)
+    observability = Observability("tested")
+    with capture_logs(observability):
+        configure_logging(observability, io.TextIOWrapper(io.BufferedWriter(raw)))
+        logger.info("hello")
+
+    assert "hello" == json.loads(raw.text)["message"]
+
+
 def test_lines_are_counted_by_level(emitted: Emitted) -> None:
     """What was written can be compared with what was stored."""
     observability = Observability("tested")
@@ -144,7 +199,29 @@ def test_warnings_and_uncaught_exceptions_are_lines(emitted: Emitted) -> None:
     thread.start()
     thread.join()
     sys.excepthook(ValueError, ValueError("hunter2"), None)
+    unloved = Unloved()
+    del unloved
 
-    warned, crashed, uncaught = parse(emitted.stream.getvalue())
+    warned, crashed, uncaught, ignored = parse(emitted.stream.getvalue())
     assert "DeprecationWarning" in warned["message"]
-    assert ("ZeroDivisionError", "ValueError") == (crashed["error_type"], uncaught["error_type"])
+    assert ["ZeroDivisionError", "ValueError", "KeyError"] == [
+        line["error_type"] for line in (crashed, uncaught, ignored)
+    ]
+    assert "hunter2" not in emitted.stream.getvalue()
+
+
+class Unloved:
+    """An object that fails where nobody can be told."""
+
+    def __del__(self) -> None:  # noqa: D105 - the class says it
+        raise KeyError("hunter2")  # noqa: EM101
+
+
+def test_a_thread_may_end_itself(emitted: Emitted) -> None:
+    """`sys.exit` in a thread is no failure; Python itself says nothing of it."""
+    configure(emitted)
+    thread = threading.Thread(target=sys.exit)
+    thread.start()
+    thread.join()
+
+    assert [] == emitted.lines()

@@ -1,5 +1,7 @@
 """Contract 3: what Prometheus reads."""
 
+import re
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -58,6 +60,24 @@ def test_the_slowest_requests_have_a_bucket() -> None:
     (line,) = (line for line in page.decode().splitlines() if "slow" in line)
     assert 'le="+Inf"' in line
     assert " 60.0 " in line
+
+
+def test_a_duration_is_in_the_bucket_of_its_bound() -> None:
+    """A request that took exactly the objective has met it; the sum is exact, and a dot is the last of its bucket."""
+    registry = CollectorRegistry()
+    metrics = Observability("tested", registry=registry).metrics
+    for number, duration in enumerate([0.5, 0.3, 0.7]):
+        identity = Identity(f"id-{number}", "b7ad6b7169203331")
+        metrics.finished(RequestFinished(identity, "GET", "/", 200, duration, "ok", {}))
+    labels = {"method": "GET", "route": "/", "status": "200"}
+    page, _ = metrics_page(registry, "application/openmetrics-text")
+
+    name = "http_request_duration_seconds"
+    assert [0, 2, 3] == [
+        registry.get_sample_value(f"{name}_bucket", {**labels, "le": le}) for le in ("0.25", "0.5", "1.0")
+    ]
+    assert 1.5 == registry.get_sample_value(f"{name}_sum", labels)
+    assert ["id-1", "id-2"] == re.findall(r'trace_id="([^"]*)"', page.decode())
 
 
 def test_two_services_in_one_process_do_not_share(monkeypatch: pytest.MonkeyPatch) -> None:

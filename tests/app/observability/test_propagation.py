@@ -35,6 +35,14 @@ async def test_both_headers_travel_on(emitted: Emitted) -> None:
     assert {"traceparent": f"00-{HEX}-{span}-00", "x-request-id": "run-0-1"} == headers
 
 
+async def test_what_other_vendors_noted_travels_on(emitted: Emitted) -> None:
+    """`tracestate` goes along with its traceparent, and never without it."""
+    traceparent = {"traceparent": f"00-{HEX}-b7ad6b7169203331-01"}
+
+    assert "a=1,b=2" == (await outgoing(emitted, {**traceparent, "tracestate": "a=1,b=2"}))["tracestate"]
+    assert "tracestate" not in await outgoing(emitted, {"X-Request-ID": "my-id", "tracestate": "a=1"})
+
+
 async def test_without_a_request_id_the_trace_id_travels_as_one(emitted: Emitted) -> None:
     """A service that knows X-Request-ID only still logs the same id."""
     headers = await outgoing(emitted, {"traceparent": f"00-{HEX}-b7ad6b7169203331-01"})

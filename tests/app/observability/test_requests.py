@@ -1,12 +1,15 @@
 """What one request emits: one line, one observation with its exemplar, and a header, all with the same id."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx2
 import pytest
 
-from app.observability import NO_REQUEST, current_request, openapi_routes
-from app.observability._asgi import Receive, Scope, Send
+from app.observability import NO_REQUEST, current_request, openapi_routes, record_failure, record_time, timed
+from app.observability._asgi import ASGIApp, Message, Receive, Scope, Send
 from tests.app.observability.apps import OwnError, api, raw
 from tests.emitted import Emitted
 
@@ -158,6 +161,152 @@ async def test_a_raw_application_that_raises_is_answered(emitted: Emitted) -> No
     assert "ValueError" == emitted.failed()["error_type"]
 
 
+async def test_what_is_sent_late_is_not_lost(emitted: Emitted) -> None:
+    """Looking whether the client is there takes what it sent; an application that reads it afterwards gets it all."""
+    body = b""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal body
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200})
+        while not body.endswith(b"end"):
+            body += (await receive())["body"]
+        await send({"type": "http.response.body"})
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"begin, "
+        yield b"end"
+
+    async with emitted.observe(app) as client:
+        assert 200 == (await client.post("/", content=parts())).status_code
+
+    assert b"begin, end" == body
+    assert "ok" == emitted.finished()["outcome"]
+
+
+async def test_a_server_that_cannot_send_has_lost_its_client(emitted: Emitted) -> None:
+    """ASGI says it by an `OSError`: no failure of anybody here."""
+
+    async def send(_: Message) -> None:
+        raise BrokenPipeError
+
+    scope = {"type": "http", "method": "GET", "path": "/ok", "headers": []}
+    with pytest.raises(BrokenPipeError):
+        await emitted.wrap(raw)(scope, _nothing, send)
+
+    (line,) = emitted.lines()
+    assert (499, "client_disconnect") == (line["status"], line["outcome"])
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request"}
+
+
+async def test_an_error_of_the_system_is_a_failure(emitted: Emitted) -> None:
+    """An application's own `OSError`, such as a file that is not there, says nothing of the client."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise FileNotFoundError
+
+    async with emitted.observe(app) as client:
+        assert 500 == (await client.get("/")).status_code
+
+    assert "FileNotFoundError" == emitted.failed()["error_type"]
+
+
+async def test_a_file_that_the_server_sends_itself_is_an_answer(emitted: Emitted) -> None:
+    """With ASGI's extension `pathsend` there is no body, and the request is over nevertheless."""
+    sent: list[str] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.pathsend", "path": "/a/file"})
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await emitted.wrap(app)({"type": "http", "method": "GET", "path": "/", "headers": []}, _nothing, send)
+
+    assert ["http.response.start", "http.response.pathsend"] == sent
+    assert (200, "ok") == (emitted.finished()["status"], emitted.finished()["outcome"])
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        pytest.param({"a": "x" * 20_000}, {"content_type": "application/json", "bytes": 20_008}, id="long"),
+        pytest.param({"user_id": "x" * 65, "n": None}, {"user_id": "str[65]", "n": "NoneType"}, id="long value"),
+        pytest.param({"x" * 65: True}, {"x" * 64: "bool"}, id="long key"),
+        pytest.param(
+            {str(number): number for number in range(40)}, {str(number): "int" for number in range(32)}, id="many keys"
+        ),
+        pytest.param([1, 2], {"content_type": "application/json", "bytes": 5}, id="list"),
+    ],
+)
+async def test_the_facts_of_a_payload_are_bounded(emitted: Emitted, body: object, payload: dict[str, object]) -> None:
+    """Keys are a client's, too: their number and length, and how much is kept of a body, have limits."""
+    async with observed(emitted) as client:
+        await client.post("/api/things", json=body)
+
+    assert payload == emitted.failed()["payload"]
+
+
+@pytest.mark.parametrize("body", [b"[" * 10_000, b"\xff", b'{"a":', b'{"a": 1' + b"0" * 5_000 + b"}"])
+async def test_a_payload_that_is_no_json_says_so(emitted: Emitted, body: bytes) -> None:
+    """However it is broken, the failure is told as what it was."""
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        raise KeyError
+
+    async with emitted.observe(app) as client:
+        await client.post("/", content=body, headers={"content-type": "application/json"})
+
+    failed = emitted.failed()
+    assert "KeyError" == failed["error_type"]
+    assert {"content_type": "application/json", "bytes": len(body), "json": "invalid"} == failed["payload"]
+
+
+async def test_a_failure_that_leaves_the_application_after_it_was_recorded_is_one(emitted: Emitted) -> None:
+    """Frameworks let a handler answer, and raise the exception again for the server; one behind it is another."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        error = OwnError("once")
+        record_failure(error)
+        record_failure(error)
+        await send({"type": "http.response.start", "status": 503})
+        await send({"type": "http.response.body"})
+        if _scope["path"] == "/other":
+            error = OwnError("twice")
+        raise error
+
+    async with emitted.observe(app, own_errors=(OwnError,)) as client:
+        await client.get("/same")
+        await client.get("/other")
+
+    told = [line["error_message"] for line in emitted.lines() if line["event"] == "request.failed"]
+    assert ["once", "once", "twice"] == told
+
+
+async def test_times_are_added_up(emitted: Emitted) -> None:
+    """What a request spent on one thing, in several goes, is one field and a number; what failed is in it."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        record_time("db", 0.25)
+        record_time("db", 0.5)
+        with contextlib.suppress(ValueError), timed("upstream"):
+            raise ValueError
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+        record_time("db", 9)  # in the background
+
+    async with emitted.observe(app) as client:
+        await client.get("/")
+
+    line = emitted.finished()
+    assert (750, 2, 1) == (line["db_ms"], line["db_calls"], line["upstream_calls"])
+
+
 async def test_the_id_ends_with_its_request(emitted: Emitted) -> None:
     """A server may serve the next request, or nothing at all, in the same context: it has no id of the last one."""
     async with emitted.observe(raw) as client:
@@ -217,3 +366,76 @@ async def test_a_sink_that_raises_is_counted_and_not_heard(emitted: Emitted, mon
     assert 200 == response.status_code
     assert emitted.value("log_records_failed_total") == 1
     assert emitted.finished()
+
+
+async def test_a_sink_that_raises_at_a_failure_is_not_heard_either(
+    emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the application's, and the other sink has its line."""
+
+    def explode(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("app.observability._metrics.Metrics.failed", explode)
+    monkeypatch.setattr("app.observability._metrics.Metrics.closed", explode)
+    async with emitted.observe(raw) as client:
+        assert 500 == (await client.get("/raises")).status_code
+    assert "ValueError" == emitted.failed()["error_type"]
+    assert emitted.value("log_records_failed_total") == 1
+
+    await talk(emitted.wrap(refusing), 1006)
+    assert emitted.value("log_records_failed_total") == 1
+    assert emitted.lines(lambda line: line.get("event") == "websocket.closed")
+
+
+async def refusing(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close", "code": 1000})
+
+
+async def listening(_scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def denying(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.http.response.start", "status": 403, "headers": [(b"X-Trace-ID", b"made up")]})
+    await send({"type": "websocket.http.response.body", "body": b"no"})
+
+
+async def talk(app: ASGIApp, code: int) -> list[Message]:
+    """Open a websocket, which the client closes with `code`; return what the application sent."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.disconnect", "code": code}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app({"type": "websocket", "path": "/socket", "headers": [(b"x-request-id", b"asked")]}, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("app", "closed_with", "code", "outcome"),
+    [
+        pytest.param(listening, 1000, 1000, "ok", id="done"),
+        pytest.param(listening, 1001, 1001, "ok", id="went away"),
+        pytest.param(listening, 1006, 1006, "client_disconnect", id="was lost"),
+        pytest.param(listening, 1003, 1003, "client_error", id="made a mistake"),
+        pytest.param(refusing, 0, 1008, "client_error", id="refused"),
+        pytest.param(denying, 0, 1008, "client_error", id="denied with a response"),
+    ],
+)
+async def test_how_a_websocket_ended_is_told(
+    emitted: Emitted, app: ASGIApp, closed_with: int, code: int, outcome: str
+) -> None:
+    """Its code and outcome; and a head, whichever it is, has the id once."""
+    first, *_ = await talk(emitted.wrap(app), closed_with)
+
+    (line,) = emitted.lines()
+    assert ("asked", code, outcome) == (line["trace_id"], line["code"], line["outcome"])
+    ids = [value for name, value in first.get("headers", []) if name.lower() == b"x-trace-id"]
+    assert ([] if first["type"] == "websocket.close" else [b"asked"]) == ids
+    assert current_request() is NO_REQUEST

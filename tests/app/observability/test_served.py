@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -84,6 +85,27 @@ def test_a_client_that_leaves_is_seen(server: Service, path: str) -> None:
     assert not failures(server, trace_id)
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(server: Service) -> None:
+    """Starlette raises its own exception then: it is 499, and nothing tells it as an error, uvicorn neither."""
+    trace_id = f"left{next(names)}"
+    before = _told_by_uvicorn(server)
+    with connect(server) as client:
+        client.sendall(
+            f"POST /echo/half HTTP/1.1\r\nHost: x\r\nX-Request-ID: {trace_id}\r\nContent-Length: 9\r\n\r\nab".encode()
+        )
+        time.sleep(0.1)  # so that the body is being read
+    line = server.finished(trace_id)
+
+    assert (499, "client_disconnect") == (line["status"], line["outcome"])
+    assert not failures(server, trace_id)
+    server.client.get("/sync/after")
+    assert before == _told_by_uvicorn(server)
+
+
+def _told_by_uvicorn(server: Service) -> int:
+    return sum(line["logger"].startswith("uvicorn") for line in server.lines())
+
+
 def test_a_client_that_stays_is_not_taken_for_one_that_left(server: Service) -> None:
     """Asking the server whether it is there loses nothing of what it sends."""
     body = bytes(range(256)) * 1200
@@ -95,12 +117,12 @@ def test_a_client_that_stays_is_not_taken_for_one_that_left(server: Service) -> 
 
 def test_a_client_that_waits_for_a_word_is_not_told_to_go_on(server: Service) -> None:
     """`Expect: 100-continue`: asking whether it is there would ask for its body, which nobody wants."""
-    head = "POST /slow HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    head = "POST /slow?seconds=0.1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     with connect(server) as client:
         client.sendall(head.encode())
         answer = client.recv(1000)
 
-    assert answer.startswith(b"HTTP/1.1 405")
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_a_stream_that_breaks_is_one_failure(server: Service) -> None:
@@ -136,6 +158,17 @@ def test_a_task_that_nobody_awaits_is_told_without_its_text(server: Service) -> 
         assert trace_id == line["trace_id"]
 
 
+def test_a_callback_that_fails_is_told_without_its_arguments(server: Service) -> None:
+    """The event loop would print those, and the exception's text."""
+    server.client.get("/called-back")
+    line = eventually(
+        lambda: next((line for line in server.lines() if line["message"].startswith("Exception in callback")), None),
+        "the line",
+    )
+
+    assert ("Exception in callback", "ValueError") == (line["message"], line["error_type"])
+
+
 @pytest.mark.parametrize(("path", "kind"), [("/raises", "ValueError"), ("/group", "ExceptionGroup")])
 def test_an_unhandled_exception_is_one_line(server: Service, path: str, kind: str) -> None:
     """None from uvicorn beside it; of a group, the members are told, too."""
@@ -149,12 +182,16 @@ def test_an_unhandled_exception_is_one_line(server: Service, path: str, kind: st
 
 
 def test_a_cancelled_request_is_told(server: Service) -> None:
-    """Nobody failed, and nobody was answered: 499 and `cancelled`."""
+    """Nobody failed, and nobody was answered: 499 and `cancelled`, and no error of uvicorn's beside it."""
+    before = _told_by_uvicorn(server)
     with contextlib.suppress(httpx2.HTTPError):
         server.client.get("/cancelled", headers={"X-Request-ID": "stopped"})
     line = server.finished("stopped")
 
     assert (499, "cancelled") == (line["status"], line["outcome"])
+    assert not failures(server, "stopped")
+    server.client.get("/sync/after")
+    assert before == _told_by_uvicorn(server)
 
 
 def test_a_block_is_seen_by_culprit_and_victims(server: Service) -> None:
