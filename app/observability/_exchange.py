@@ -27,7 +27,7 @@ class Exchange(Received):
     """One request on its way through: what was received, what was sent, how it ended."""
 
     __slots__ = (
-        "_observer", "_root_path", "_scope", "_send", "_started", "_status", "_told", "context",
+        "_observer", "_refusal", "_root_path", "_scope", "_send", "_started", "_status", "_told", "context",
     )  # fmt: skip
 
     def __init__(self, observer: Observer, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,6 +43,7 @@ class Exchange(Received):
         self._root_path: str = scope.get("root_path", "")
         self._status = 0
         self._told = 0  # so many of the failures
+        self._refusal: OSError | None = None  # of the server, to send to a client that is gone
 
     async def send(self, message: Message) -> None:
         """Hand on the response, with the id in its head; the last body byte ends the request."""
@@ -54,8 +55,8 @@ class Exchange(Received):
             message = {**message, "headers": with_ids(message.get("headers", ()), self.context.identity)}
         try:
             await self._send(message)
-        except OSError:  # how ASGI says since version 2.4 that nobody listens
-            self.gone = "client_disconnect"
+        except OSError as exc:  # how ASGI says since version 2.4 that nobody listens
+            self.gone, self._refusal = "client_disconnect", exc
             raise
         if not message.get("more_body") and kind in _ENDS and not self.finished:
             self.finish()
@@ -71,7 +72,7 @@ class Exchange(Received):
         cancelled = isinstance(exc, CancelledError)
         if cancelled:
             self.gone = self.gone or "cancelled"
-        if cancelled or (self.gone and is_disconnect(exc)):
+        if cancelled or exc is self._refusal or (self.gone and is_disconnect(exc)):
             mark_as_told(exc)  # by the outcome: it is no failure, and the server need not tell it as one
             return
         self.context.fail(exc)

@@ -10,6 +10,9 @@ _MOST_FRAMES = 40
 # Longest first, so that a virtual environment inside the project is cut before the project is.
 _ROOTS = sorted({str(Path(entry or ".").resolve()) + "/" for entry in sys.path}, key=len, reverse=True)
 
+# How Starlette says to an application that its client left; by name, for it may not be there.
+_DISCONNECTS = frozenset({"ClientDisconnect", "WebSocketDisconnect"})
+
 # uvicorn prints an exception that left the application although it is logged already; a filter looks for this mark.
 _MARK = "_told_by_observability"
 
@@ -26,8 +29,8 @@ def was_told(exc: BaseException) -> bool:
 
 
 def is_disconnect(exc: BaseException) -> bool:
-    """Return whether `exc` only says that the client left: a server's `OSError`, or Starlette's own class, by name."""
-    return isinstance(exc, OSError) or type(exc).__name__ == "ClientDisconnect"
+    """Return whether `exc` only says that the client left; the server's own `OSError` is known by who caught it."""
+    return type(exc).__name__ in _DISCONNECTS
 
 
 def error_type(exc: BaseException) -> str:

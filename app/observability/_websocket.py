@@ -29,6 +29,7 @@ class WebSocket:
         self._send = send
         self._root_path: str = scope.get("root_path", "")
         self._accepted = False
+        self._refusal: OSError | None = None  # of the server, to send to a client that is gone
         self._code = 0
         self._outcome = ""
 
@@ -59,7 +60,12 @@ class WebSocket:
             message = {**message, "headers": with_ids(message.get("headers", ()), self._context.identity)}
         elif kind == "websocket.close":
             self._end(message.get("code", _NORMAL) if self._accepted else _REFUSED)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError as exc:
+            self._refusal = exc
+            self._end(_ABNORMAL)
+            raise
 
     def _end(self, code: int) -> None:
         if not self._code:
@@ -67,9 +73,12 @@ class WebSocket:
             self._outcome = "ok" if code in _FINE else "client_disconnect" if code == _ABNORMAL else "client_error"
 
     def _fail(self, exc: BaseException) -> None:
-        if isinstance(exc, CancelledError):
+        cancelled = isinstance(exc, CancelledError)
+        if cancelled:
             self._code, self._outcome = self._code or _GOING_AWAY, self._outcome or "cancelled"
-        elif not (self._code and is_disconnect(exc)):
+        if cancelled or exc is self._refusal or (self._code and is_disconnect(exc)):
+            mark_as_told(exc)  # by the outcome: it is no failure, and the server need not tell it as one
+        else:
             self._context.fail(exc)
 
     def _close(self) -> None:

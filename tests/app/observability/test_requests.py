@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import httpx2
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from app.observability import NO_REQUEST, current_request, openapi_routes, record_failure, record_time, timed
 from app.observability._asgi import ASGIApp, Message, Receive, Scope, Send
@@ -212,6 +213,25 @@ async def test_an_error_of_the_system_is_a_failure(emitted: Emitted) -> None:
         assert 500 == (await client.get("/")).status_code
 
     assert "FileNotFoundError" == emitted.failed()["error_type"]
+
+
+async def test_a_failure_after_the_client_left_is_a_failure(emitted: Emitted) -> None:
+    """What an application fails at is told also if nobody waits for it any more."""
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        raise FileNotFoundError
+
+    async def leaving() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None: ...
+
+    with pytest.raises(FileNotFoundError):
+        await emitted.wrap(app)({"type": "http", "method": "GET", "path": "/", "headers": []}, leaving, send)
+
+    assert "FileNotFoundError" == emitted.failed()["error_type"]
+    assert 499 == emitted.finished()["status"]
 
 
 async def test_a_file_that_the_server_sends_itself_is_an_answer(emitted: Emitted) -> None:
@@ -439,3 +459,17 @@ async def test_how_a_websocket_ended_is_told(
     ids = [value for name, value in first.get("headers", []) if name.lower() == b"x-trace-id"]
     assert ([] if first["type"] == "websocket.close" else [b"asked"]) == ids
     assert current_request() is NO_REQUEST
+
+
+async def test_a_websocket_whose_client_left_is_no_failure(emitted: Emitted) -> None:
+    """Starlette raises where an application goes on receiving; hardly any catches that."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        raise WebSocketDisconnect((await receive())["code"])
+
+    with pytest.raises(WebSocketDisconnect):
+        await talk(emitted.wrap(app), 1001)
+
+    (line,) = emitted.lines()
+    assert ("websocket.closed", 1001, "ok") == (line["event"], line["code"], line["outcome"])
