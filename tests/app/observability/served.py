@@ -187,7 +187,7 @@ def main(kind: str, port: str, http: str, loop: str) -> None:
     uvicorn.run(
         observability.wrap(apps[kind]),
         port=int(port), http=http, loop=loop, ws="wsproto", log_config=None, log_level="warning", access_log=False,
-        reset_contextvars=True, timeout_graceful_shutdown=3,
+        reset_contextvars=True, timeout_graceful_shutdown=3, timeout_keep_alive=75,
     )  # fmt: skip
 
 
