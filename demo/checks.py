@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from demo import exemplars
+from demo import counts, exemplars
 from demo.evidence import Evidence, read
 
 _SHOWN = 5  # of what is wrong with one check
@@ -22,7 +22,7 @@ class Check(NamedTuple):
 def check(folder: Path) -> list[Check]:
     """Return the checks of the run in `folder`; `DemoError` if there is none."""
     evidence = read(folder)
-    return [_dots(evidence)]
+    return [_dots(evidence), _ids(evidence), _counters(evidence)]
 
 
 def tell(console: Console, folder: Path) -> bool:
@@ -44,3 +44,16 @@ def _dots(evidence: Evidence) -> Check:
         f"{len(dots)} exemplars in {buckets} buckets: each leads to one line, with its duration to the microsecond",
         list(exemplars.wrong(evidence, dots)),
     )
+
+
+def _ids(evidence: Evidence) -> Check:
+    promise = (
+        f"{len(evidence.sent)} requests were sent: each has one line, with the ids, route and status that the load saw"
+    )
+    return Check(promise, list(counts.ids_wrong(evidence)))
+
+
+def _counters(evidence: Evidence) -> Check:
+    lines = sum(map(len, evidence.finished.values()))
+    promise = f"{lines} lines say that a request is finished: as many were counted, by service, route and status"
+    return Check(promise, list(counts.counters_wrong(evidence)))

@@ -15,20 +15,23 @@ class Evidence(NamedTuple):
     """What the services wrote and showed; requests by service, trace id and span id."""
 
     finished: dict[tuple[str, str, str], list[Line]]
-    spans: dict[tuple[str, str], set[str]]
+    spans: dict[tuple[str, str], list[Line]]
     samples: list[Line]
     faults: list[Line]
+    sent: list[Line]
 
 
 def read(folder: Path) -> Evidence:
     """Read the files of a run; `DemoError` if there are none."""
-    found = Evidence(defaultdict(list), defaultdict(set), [], [])
+    found = Evidence(defaultdict(list), defaultdict(list), [], [], [])
     for line in _lines(folder):
         event = line.get("event")
         if event == "metric.sample":
             found.samples.append(line)
-        elif event != "request.sent" and line.get("span_id", "-") != "-":
-            found.spans[line["service"], line["span_id"]].add(line["trace_id"])
+        elif event == "request.sent":
+            found.sent.append(line)
+        elif line.get("span_id", "-") != "-":
+            found.spans[line["service"], line["span_id"]].append(line)
         if event == "request.finished":
             found.finished[line["service"], line["trace_id"], line["span_id"]].append(line)
         elif event == "fault.started":

@@ -54,7 +54,8 @@ def wrong(evidence: Evidence, dots: Sequence[Exemplar]) -> Iterator[str]:
         yield f"{len(suffered)} requests suffered, and no exemplar is one of them"
     for dot in dots:
         yield from (f"exemplar {dot.trace_id}/{dot.span_id}: {trouble}" for trouble in _compare(evidence, dot))
-    for (service, span_id), traces in evidence.spans.items():
+    for (service, span_id), lines in evidence.spans.items():
+        traces = {line["trace_id"] for line in lines}
         if len(traces) > 1:
             yield f"span {span_id} of {service} is in the traces {', '.join(sorted(traces))}"
 

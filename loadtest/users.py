@@ -3,14 +3,16 @@
 import itertools
 import random
 from collections.abc import Iterator
+from time import perf_counter
 from typing import ClassVar
 
 import gevent
-from locust import FastHttpUser, constant_throughput, task
+from locust import FastHttpUser, task
 
 from loadtest.ids import RequestIds, new_run
 from loadtest.population import KNOWN_USERS
 
+_PERIOD = 1.0  # seconds from one request of a user to the next
 _SKUS = ("sticker", "mug", "shirt", "poster")
 
 
@@ -18,7 +20,6 @@ class LoadUser(FastHttpUser):
     """What all have in common: a pace, choices, and ids on every request."""
 
     abstract = True
-    wait_time = constant_throughput(1)
     ids: ClassVar[RequestIds] = RequestIds(new_run())
     seed: ClassVar[int | None] = None
     numbers: ClassVar[Iterator[int]] = itertools.count(1)
@@ -28,7 +29,15 @@ class LoadUser(FastHttpUser):
         # Choices of one's own, too: whose turn is next depends on how fast the service answers.
         number = next(LoadUser.numbers)
         self.chance = random.Random() if self.seed is None else random.Random(f"{self.seed}-{number}")
-        gevent.sleep(self.chance.random())
+        pause = self.chance.random() * _PERIOD
+        self._due = perf_counter() + pause
+        gevent.sleep(pause)
+
+    def wait_time(self) -> float:
+        """Wait until it is time again; whoever was kept waiting longer than that asks at once."""
+        now = perf_counter()
+        self._due = max(self._due + _PERIOD, now)
+        return self._due - now
 
     def ask(self, method: str, path: str, name: str, body: dict[str, object] | None = None) -> None:
         """Send one request with ids of its own; `name` groups it in Locust's tables by its route."""
