@@ -37,11 +37,10 @@ def tell(console: Console, folder: Path) -> None:
     during = [line for line in requests if spike.start <= seconds(line) <= spike.end]
     slowest = sorted(during, key=lambda line: -line["duration_ms"])[:_SLOWEST]
     _requests(console, slowest)
-    both = (
-        line for line in slowest if len({each["service"] for each in answers.lines(evidence, line["trace_id"])}) > 1
-    )
+    # Of the slowest that both services have lines of, if there is one: they tell more.
+    both = (line for line in slowest if len(answers.services(evidence, line["trace_id"])) > 1)
     _lines(console, evidence, next(both, slowest[0]))
-    _common(console, during)
+    _common(console, evidence, during)
 
 
 def _when(console: Console, evidence: Evidence, spike: Spike) -> None:

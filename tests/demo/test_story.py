@@ -1,0 +1,142 @@
+"""The walk as a whole: what is found is true, and what is wrong is found."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import checks
+from demo.__main__ import main
+from tests.demo.started import Demo
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Demo]]:
+    """Run two at the same time: one with a fault, and one without."""
+    folder = tmp_path_factory.mktemp("demos")
+    options = {"slow-query": ("--duration", "15", "--users", "40"), "none": ("--duration", "10", "--users", "20")}
+    started = {
+        fault: Demo(folder / fault, "--fault", fault, "--keep", str(folder / fault / "kept"), *option)
+        for fault, option in options.items()
+    }
+    yield started
+    for demo in started.values():
+        demo.kill()
+
+
+def test_the_story_is_true(demos: dict[str, Demo]) -> None:
+    """The spike is where the fault was, its users are named, and all fits a screen."""
+    demo = demos["slow-query"]
+    assert 0 == demo.ends(), demo.told + demo.complained
+    assert "" == demo.complained
+    told = demo.told
+
+    off = re.search(r"the start that was found is (\d+\.\d) s (after|before) it", told)
+    assert off
+    assert float(off[1]) <= 2
+    blamed = re.search(r"user_id is one of ([\d, ]+): (\d+)% of the slow", told)
+    unlucky = re.search(r"The fault was slow-query, for the users ([\d, ]+)\.", told)
+    assert blamed
+    assert unlucky
+    assert set(blamed[1].split(", ")) <= set(unlucky[1].split(", "))
+    assert len(told.splitlines()) <= 45
+    assert max(map(len, told.splitlines())) <= 100
+    assert 3 == told.count("\nok ")
+
+
+def test_the_lines_are_from_all_services(demos: dict[str, Demo]) -> None:
+    """If an order is among the slowest, what payments wrote stands between what the service wrote."""
+    demo = demos["slow-query"]
+    demo.ends()
+    _, _, lines = demo.told.partition("The lines")
+    wrote = re.findall(r"^  \d\d:\d\d:\d\d\.\d{3}  (\w+) +(\w+) +(.*)$", lines, re.MULTILINE)
+
+    assert ("api", "warning", "Slow statement") in wrote
+    if "  POST /orders" in demo.told:
+        assert {"api", "payments"} == {service for service, *_ in wrote}
+
+
+def test_without_a_fault_there_is_no_spike(demos: dict[str, Demo]) -> None:
+    """It says so, and all of it holds."""
+    demo = demos["none"]
+
+    assert 0 == demo.ends(), demo.told + demo.complained
+    assert "No spike" in demo.told
+    assert "" == demo.complained
+
+
+def test_a_folder_of_nothing_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to tell of."""
+    assert 1 == main(["--check", str(tmp_path)])
+    assert f"There is no run in {tmp_path}: no samples, or no lines of requests.\n" == capsys.readouterr().err
+
+
+def finished(lines: Lines) -> Lines:
+    return [line for line in lines if line.get("event") == "request.finished" and line["route"] == "/users/{user_id}"]
+
+
+def swap(field: str) -> Callable[[Lines], None]:
+    def change(lines: Lines) -> None:
+        one, other = finished(lines)[:2]
+        one[field], other[field] = other[field], one[field]
+
+    return change
+
+
+def swap_everywhere(lines: Lines) -> None:
+    one, other = (line["trace_id"] for line in finished(lines)[:2])
+    for line in lines:
+        line["trace_id"] = {one: other, other: one}.get(line["trace_id"], line["trace_id"])
+
+
+def forget(lines: Lines) -> None:
+    lines.remove(finished(lines)[0])
+
+
+def repeat(lines: Lines) -> None:
+    lines.append(finished(lines)[0])
+
+
+def lie(lines: Lines) -> None:
+    finished(lines)[0]["status"] = 404
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wrong"),
+    [
+        (lambda _: None, []),
+        (swap("trace_id"), ["exemplars", "requests"]),
+        (swap("span_id"), ["exemplars"]),
+        (swap("request_id"), ["requests"]),
+        (swap_everywhere, ["exemplars", "requests"]),
+        (forget, ["requests", "lines"]),
+        (repeat, ["requests", "lines"]),
+        (lie, ["requests", "lines"]),
+    ],
+    ids=["nothing", "trace id", "span id", "request id", "trace id everywhere", "forgotten", "twice", "status"],
+)
+def test_what_is_wrong_is_found(
+    demos: dict[str, Demo], tmp_path: Path, spoil: Callable[[Lines], None], wrong: list[str]
+) -> None:
+    """Two requests that changed their ids, a line too few or too many: the check that it concerns fails, with ids."""
+    demos["none"].ends()
+    folder = tmp_path / "spoiled"
+    shutil.copytree(demos["none"].temporary.parent / "kept", folder)
+    file = folder / "api.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    ids = {line["request_id"] for line in finished(lines)[:2]} | {line["trace_id"] for line in finished(lines)[:2]}
+    spoil(lines)
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    failed = [check for check in checks.check(folder) if check.wrong]
+    assert set(wrong) <= {check.promise.split()[1] for check in failed}
+    assert bool(wrong) == bool(failed)
+    assert (0 if not wrong else 1) == main(["--check", str(folder)])
+    told = " ".join(trouble for check in failed for trouble in check.wrong)
+    assert not wrong or any(each in told for each in ids)
