@@ -17,6 +17,8 @@ from demo.children import DemoError
 from demo.plan import FAULTS, NONE, Plan
 from demo.progress import Progress
 from demo.walk import walk
+from triage.screen import Screen
+from triage.stores import StoreError
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
 _WIDTH = 100
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         if options.check is not None:
-            _tell(console, options.check)
+            _tell(options.check)
             return 0
         with _folder(options.keep) as folder:
             _run(console, Plan(options.duration, options.users, options.seed, options.fault, folder))
@@ -54,15 +56,20 @@ def _run(console: Console, plan: Plan) -> None:
     try:
         with Progress(console) as progress:
             walk(plan, progress)
-        _tell(console, plan.folder)
+        _tell(plan.folder)
     except DemoError as exc:
         msg = f"{exc}. The files are in {plan.folder}"
         raise DemoError(msg) from exc
 
 
-def _tell(console: Console, folder: Path) -> None:
-    story.tell(console, folder)
-    if not checks.tell(console, folder):
+def _tell(folder: Path) -> None:
+    screen = Screen(sys.stdout)
+    try:
+        story.tell(screen, folder)
+        holds = checks.tell(screen, folder)
+    except StoreError as exc:
+        raise DemoError(str(exc).rstrip(".")) from exc
+    if not holds:
         msg = "Not all of it holds"
         raise DemoError(msg)
 

@@ -1,15 +1,18 @@
 """Whether the walk can be trusted: what it rests on, checked with the files of one run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
-from demo import counts, exemplars
+from demo import exemplars
 from demo.evidence import Evidence, read
+from triage.reconcile import Reconciliation, reconcile
+from triage.screen import Screen
+from triage.stores.jsonl import JsonlStore
 
-_SHOWN = 5  # of what is wrong with one check
+_SERVICES = ("api", "payments")
+_OURS = {"/faults", "/readyz"}  # what the demo asks itself
+_SHOWN = 5  # of what is wrong with one check, and of its ids
 
 
 class Check(NamedTuple):
@@ -21,19 +24,20 @@ class Check(NamedTuple):
 
 def check(folder: Path) -> list[Check]:
     """Return the checks of the run in `folder`; `DemoError` if there is none."""
-    evidence = read(folder)
-    return [_dots(evidence), _ids(evidence), _counters(evidence)]
+    evidence, store = read(folder), JsonlStore([folder])
+    found = {service: reconcile(store, store, store, service) for service in _SERVICES}
+    return [_dots(evidence), _ids(store, found["api"]), _counters(found)]
 
 
-def tell(console: Console, folder: Path) -> bool:
+def tell(screen: Screen, folder: Path) -> bool:
     """Print the checks, and return whether all hold."""
     checks = check(folder)
     for promise, wrong in checks:
-        console.print(f"[red]no[/] {promise}" if wrong else f"[green]ok[/] {promise}", highlight=False)
+        screen.line(("no ", "bold red") if wrong else ("ok ", "green"), promise)
         for trouble in wrong[:_SHOWN]:
-            console.print(f"   {trouble}", highlight=False, markup=False, soft_wrap=True)
+            screen.line(f"   {trouble}")
         if len(wrong) > _SHOWN:
-            console.print(f"   ... and {len(wrong) - _SHOWN} more", highlight=False)
+            screen.line(f"   and {len(wrong) - _SHOWN} more")
     return not any(wrong for _, wrong in checks)
 
 
@@ -46,14 +50,49 @@ def _dots(evidence: Evidence) -> Check:
     )
 
 
-def _ids(evidence: Evidence) -> Check:
-    promise = (
-        f"{len(evidence.sent)} requests were sent: each has one line, with the ids, route and status that the load saw"
-    )
-    return Check(promise, list(counts.ids_wrong(evidence)))
+def _ids(store: JsonlStore, found: Reconciliation) -> Check:
+    number = found.run.requests if found.run else 0
+    promise = f"{number} requests were sent: each has one line, with the ids, route and status that the load saw"
+    return Check(promise, list(_ids_wrong(store, found)))
 
 
-def _counters(evidence: Evidence) -> Check:
-    lines = sum(map(len, evidence.finished.values()))
-    promise = f"{lines} lines say that a request is finished: as many were counted, by service, route and status"
-    return Check(promise, list(counts.counters_wrong(evidence)))
+def _ids_wrong(store: JsonlStore, found: Reconciliation) -> Iterator[str]:
+    if found.run is None or found.sent is None:
+        yield "the load recorded nothing"
+        return
+    for what, ids in found.sent.differences:
+        yield f"{what}: {_some(ids)}"
+    beside = found.sent.never_arrived, found.sent.gave_up, found.sent.unknown
+    for what, ids in zip(("not logged", "no answer came", "nobody knows"), beside, strict=True):
+        if ids:
+            yield f"{what}: {_some(ids)}"
+    # What triage does not ask: whether both ids of a request belong together, and who else asked.
+    sent = {each.request_id: each.trace_id for each in store.sent(found.run.name)}
+    for line in store.finished(found.service):
+        if line.request_id in sent and line.trace_id != sent[line.request_id]:
+            yield f"{line.request_id} was sent as {sent[line.request_id]}, and logged as {line.trace_id}"
+        if not line.request_id.startswith(f"{found.run.name}-") and line.route not in _OURS:
+            yield f"nobody sent {line.request_id or 'a request without an id'} ({line.trace_id})"
+
+
+def _counters(found: dict[str, Reconciliation]) -> Check:
+    counted = sum(row.counted for each in found.values() if each.counted for row in each.counted.rows)
+    promise = f"{counted} requests were counted by {' and '.join(found)}: each route and status has as many lines"
+    return Check(promise, list(_counters_wrong(found)))
+
+
+def _counters_wrong(found: dict[str, Reconciliation]) -> Iterator[str]:
+    for service, each in found.items():
+        if each.counted is None:
+            yield f"{service} was never scraped"
+            continue
+        for instance in each.counted.unscraped:
+            yield f"{instance} was never scraped"
+        for _, row, *_, ids in each.counted.differences:
+            what = f"{service} counted {row.counted} times {row.route} {row.status}, and wrote {row.logged} lines"
+            yield f"{what}: {_some(ids)}"
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more

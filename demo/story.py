@@ -1,133 +1,119 @@
-"""The story of a run, on one screen: from the spike to the lines of the request that was slowest."""
+"""The story of a run, on one screen: from the spike to the lines of one slow request."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from demo import answers, plot
-from demo.answers import Spike, seconds
-from demo.evidence import Evidence, Line, read
+from demo.answers import Answers
+from demo.evidence import Line
+from triage.explain import Explanation
+from triage.model import Line as Written
+from triage.moments import clock, seconds
+from triage.screen import Screen
 
-_SLOWEST = 5
+_HEIGHT, _WIDTH = 4, 96
 _MOST_LINES = 10
-_PLOT = (4, 90)  # rows and columns
+_MOST_CAUSES = 2
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
+_FACTS = ("statement_ms", "status", "duration_ms", "db_ms", "error_type")
 
 
-def tell(console: Console, folder: Path) -> None:
+def tell(screen: Screen, folder: Path) -> None:
     """Tell it; `DemoError` if there is no run in `folder`."""
-    evidence = read(folder)
-    requests = answers.finished(evidence)
-    spike = answers.find_spike(evidence.samples)
-    if spike is None:
-        durations = [line["duration_ms"] for line in requests]
-        _head(console, "No spike", "in the metrics, of which half a second is the objective.")
-        _say(
-            console, f"Of {len(requests)} requests, 99 in 100 took at most {_ms(answers.percentile(durations, 0.99))}."
-        )
-        _plot(console, requests, None)
+    told = answers.ask(folder)
+    screen.line()
+    if told.explanation.spike is None:
+        screen.line(("There was no spike", "bold"), f" in the latency of {told.requests} requests.")
+    else:
+        _when(screen, told, told.explanation.spike.start, told.explanation.spike.end)
+    _latencies(screen, told)
+    _plot(screen, told)
+    if told.slowest:
+        _slowest(screen, told.slowest)
+        _lines(screen, told.lines)
+        _common(screen, told.explanation, told.faults)
+    screen.line()
+
+
+def _when(screen: Screen, told: Answers, start: float, end: float) -> None:
+    found = f" from {clock(start)[:10]} to {clock(end)[:10]} UTC, found in the metrics alone."
+    screen.line(("The spike", "bold"), found)
+    for fault in told.faults:
+        began = seconds(fault["timestamp"])
+        side = "later" if start >= began else "earlier"
+        screen.line(f"  In truth, the fault began at {clock(began)[:10]}; found {abs(start - began):.1f} s {side}.")
+    if not told.faults:
+        screen.line("  Nobody started a fault.")
+
+
+def _latencies(screen: Screen, told: Answers) -> None:
+    rows: list[Sequence[str]] = [("", *told.latencies)]
+    for number, name in enumerate(("p50", "p99")):
+        rows.append((name, *(_time(each[number]) for each in told.latencies.values())))
+    screen.table(rows if len(told.latencies) > 1 else rows[1:], right=range(1, len(told.latencies) + 1))
+
+
+def _plot(screen: Screen, told: Answers) -> None:
+    heights = [p99 for _, p99 in told.by_second]
+    if not heights:
         return
-    _when(console, evidence, spike)
-    _latency(console, requests, spike)
-    _plot(console, requests, spike)
-    during = [line for line in requests if spike.start <= seconds(line) <= spike.end]
-    slowest = sorted(during, key=lambda line: -line["duration_ms"])[:_SLOWEST]
-    _requests(console, slowest)
-    # Of the slowest that both services have lines of, if there is one: they tell more.
-    both = (line for line in slowest if len(answers.services(evidence, line["trace_id"])) > 1)
-    _lines(console, evidence, next(both, slowest[0]))
-    _common(console, evidence, during)
+    screen.line(("The p99 of each second", "bold"), f", up to {_time(max(heights))}")
+    columns = plot.columns(heights, _WIDTH)
+    for row in plot.bars(columns, _HEIGHT):
+        screen.line("  ", (row.rstrip(), "red" if told.slowest else "green"))
+    first, last = (clock(told.by_second[place][0])[:8] for place in (0, -1))
+    screen.line(f"  {first}{last:>{max(9, len(columns) - len(first))}}")
 
 
-def _when(console: Console, evidence: Evidence, spike: Spike) -> None:
-    _head(console, "The spike", f"{_clock(spike.start)} to {_clock(spike.end)} UTC, found in the metrics alone.")
-    for fault in evidence.faults:
-        off = spike.start - seconds(fault)
-        side = "after" if off >= 0 else "before"
-        _say(
-            console,
-            f"The fault began at {_clock(seconds(fault), 1)}: the start that was found is {abs(off):.1f} s {side} it.",
+def _slowest(screen: Screen, slowest: Sequence[Written]) -> None:
+    screen.line(("The slowest requests", "bold"), " of the spike")
+    rows = []
+    for at, fields in slowest:
+        what = f"{fields.get('method')} {fields.get('route')}"
+        took = _time(float(str(fields.get("duration_ms"))) / 1000)
+        whose = f"user {fields['user_id']}" if "user_id" in fields else ""
+        rows.append((clock(at)[:10], what, str(fields.get("status")), took, whose, str(fields.get("trace_id"))))
+    screen.table(rows, right=(3,))
+
+
+def _lines(screen: Screen, lines: Sequence[Written]) -> None:
+    services = sorted({str(line.fields.get("service")) for line in lines})
+    screen.line(("The lines", "bold"), f" of {lines[0].fields.get('trace_id')}, from {' and '.join(services)}")
+    rows = []
+    for at, fields in lines[:_MOST_LINES]:
+        style = _COLOURS.get(str(fields.get("level")), "")
+        facts = "  ".join(f"{name}={fields[name]}" for name in _FACTS if name in fields)
+        rows.append(
+            (
+                clock(at),
+                str(fields.get("service")),
+                (str(fields.get("level")), style),
+                (str(fields.get("message")), style),
+                (facts, "dim"),
+            )
         )
-    if not evidence.faults:
-        _say(console, "Nobody started a fault.")
+    screen.table(rows)
 
 
-def _latency(console: Console, requests: Sequence[Line], spike: Spike) -> None:
-    parts = {
-        "before": [line["duration_ms"] for line in requests if seconds(line) < spike.start],
-        "during": [line["duration_ms"] for line in requests if spike.start <= seconds(line) <= spike.end],
-        "after": [line["duration_ms"] for line in requests if seconds(line) > spike.end],
-    }
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        told = "".join(f"{part} {_ms(answers.percentile(each, share)):<12}" for part, each in parts.items())
-        _say(console, f"{name}  {told}")
+def _common(screen: Screen, explanation: Explanation, faults: Sequence[Line]) -> None:
+    slow, fast = explanation.slow, explanation.fast
+    screen.line((f"What the {slow} slow requests have in common", "bold"), f", and {fast} fast ones have not")
+    for cause in explanation.causes[:_MOST_CAUSES]:
+        values = ", ".join(sorted((str(value.json) for value in cause.values), key=lambda text: (len(text), text)))
+        screen.line(f"  {cause.field} is {values}: {cause.slow} of the slow, {cause.fast} of the fast")
+    if not explanation.causes:
+        screen.line("  Nothing: no field tells them apart.")
+    if explanation.parts:
+        most = explanation.parts[0]
+        name = most.name.removesuffix("_ms").replace("_", " ")
+        told = f"{_time(most.slow_ms / 1000)}; of the fast ones, {_time(most.fast_ms / 1000)}"
+        screen.line(f"  most of their time is {name}: {told}")
+    for fault in faults:
+        screen.line(f"  In truth, it was {fault['fault']} for the users {', '.join(map(str, fault['fault_users']))}.")
 
 
-def _plot(console: Console, requests: Sequence[Line], spike: Spike | None) -> None:
-    start, end = int(seconds(requests[0])), int(seconds(requests[-1]))
-    worst = [0.0] * (end - start + 1)
-    for line in requests:
-        second = int(seconds(line)) - start
-        worst[second] = max(worst[second], line["duration_ms"])
-    _head(console, "The slowest", f"of each second; at most {_ms(max(worst))}.")
-    height, width = _PLOT
-    values = plot.columns(worst, width)
-    for row in plot.bars(values, height):
-        console.print(Text("  " + row, style="red" if spike else "green"))
-    left, right = _clock(start), _clock(end)
-    _say(console, left + right.rjust(len(values) - len(left)))
-
-
-def _requests(console: Console, slowest: Sequence[Line]) -> None:
-    _head(console, "The slowest requests", "during the spike.")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    for line in slowest:
-        user = f"user {line['user_id']}" if "user_id" in line else ""
-        what = f"{line['method']} {line['route']}"
-        table.add_row(
-            " ", _clock(seconds(line), 1), what, str(line["status"]), _ms(line["duration_ms"]), user, line["trace_id"]
-        )
-    console.print(table)
-
-
-def _lines(console: Console, evidence: Evidence, worst: Line) -> None:
-    _head(console, "The lines", f"of {worst['trace_id']}, from all services.")
-    lines = answers.lines(evidence, worst["trace_id"])
-    for line in lines[:_MOST_LINES]:
-        text = f"  {_clock(seconds(line), 3)}  {line['service']:<9} {line['level']:<8} {line['message']}"
-        console.print(Text(text, style=_COLOURS.get(line["level"], "")), soft_wrap=True)
-
-
-def _common(console: Console, evidence: Evidence, during: Sequence[Line]) -> None:
-    _head(console, "What they have in common,", "the slow requests against the fast ones of the same time.")
-    for field, values, slow, fast in answers.common(during)[:2]:
-        _say(console, f"{field} is one of {', '.join(values)}: {slow:.0%} of the slow, {fast:.0%} of the fast.")
-    parts = answers.breakdown(during)
-    whole = parts.pop("duration_ms")
-    told = ", ".join(f"{_ms(value)} {name}" for name, value in sorted(parts.items(), key=lambda part: -part[1]))
-    _say(console, f"Of {_ms(whole)}, they spent {told}.")
-    for fault in evidence.faults:
-        _say(console, f"The fault was {fault['fault']}, for the users {', '.join(map(str, fault['fault_users']))}.")
-
-
-def _head(console: Console, title: str, rest: str) -> None:
-    console.print(Text.assemble((title, "bold"), " ", rest), soft_wrap=True)
-
-
-def _say(console: Console, sentence: str) -> None:
-    console.print(Text(f"  {sentence}"), soft_wrap=True)
-
-
-def _clock(at: float, digits: int = 0) -> str:
-    text = f"{datetime.fromtimestamp(at, UTC):%H:%M:%S.%f}"
-    return text[: 9 + digits] if digits else text[:8]
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
+def _time(value: float) -> str:
+    if isnan(value):
         return "-"
-    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.3g} ms"  # noqa: PLR2004 - a second
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"

@@ -37,15 +37,15 @@ def test_the_story_is_true(demos: dict[str, Demo]) -> None:
     assert "" == demo.complained
     told = demo.told
 
-    off = re.search(r"the start that was found is (\d+\.\d) s (after|before) it", told)
+    off = re.search(r"found (\d+\.\d) s (later|earlier)", told)
     assert off
     assert float(off[1]) <= 2
-    blamed = re.search(r"user_id is one of ([\d, ]+): (\d+)% of the slow", told)
-    unlucky = re.search(r"The fault was slow-query, for the users ([\d, ]+)\.", told)
+    blamed = re.search(r"user_id is ([\d, ]+): \d+ of the slow", told)
+    unlucky = re.search(r"it was slow-query for the users ([\d, ]+)\.", told)
     assert blamed
     assert unlucky
     assert set(blamed[1].split(", ")) <= set(unlucky[1].split(", "))
-    assert len(told.splitlines()) <= 45
+    assert len(told.partition("\n\n")[2].splitlines()) <= 40
     assert max(map(len, told.splitlines())) <= 100
     assert 3 == told.count("\nok ")
 
@@ -55,7 +55,7 @@ def test_the_lines_are_from_all_services(demos: dict[str, Demo]) -> None:
     demo = demos["slow-query"]
     demo.ends()
     _, _, lines = demo.told.partition("The lines")
-    wrote = re.findall(r"^  \d\d:\d\d:\d\d\.\d{3}  (\w+) +(\w+) +(.*)$", lines, re.MULTILINE)
+    wrote = re.findall(r"^  \d\d:\d\d:\d\d\.\d{3}  (\w+) +(\w+) +(\w+ \w+)", lines, re.MULTILINE)
 
     assert ("api", "warning", "Slow statement") in wrote
     if "  POST /orders" in demo.told:
@@ -67,7 +67,7 @@ def test_without_a_fault_there_is_no_spike(demos: dict[str, Demo]) -> None:
     demo = demos["none"]
 
     assert 0 == demo.ends(), demo.told + demo.complained
-    assert "No spike" in demo.told
+    assert "There was no spike" in demo.told
     assert "" == demo.complained
 
 
@@ -111,13 +111,13 @@ def lie(lines: Lines) -> None:
     ("spoil", "wrong"),
     [
         (lambda _: None, []),
-        (swap("trace_id"), ["exemplars", "requests"]),
-        (swap("span_id"), ["exemplars"]),
-        (swap("request_id"), ["requests"]),
-        (swap_everywhere, ["exemplars", "requests"]),
-        (forget, ["requests", "lines"]),
-        (repeat, ["requests", "lines"]),
-        (lie, ["requests", "lines"]),
+        (swap("trace_id"), ["requests were sent"]),
+        (swap("span_id"), ["exemplars in"]),
+        (swap("request_id"), ["requests were sent"]),
+        (swap_everywhere, ["requests were sent"]),
+        (forget, ["requests were sent", "requests were counted"]),
+        (repeat, ["requests were sent", "requests were counted"]),
+        (lie, ["requests were sent", "requests were counted"]),
     ],
     ids=["nothing", "trace id", "span id", "request id", "trace id everywhere", "forgotten", "twice", "status"],
 )
@@ -135,7 +135,7 @@ def test_what_is_wrong_is_found(
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
     failed = [check for check in checks.check(folder) if check.wrong]
-    assert set(wrong) <= {check.promise.split()[1] for check in failed}
+    assert all(any(promise in check.promise for check in failed) for promise in wrong)
     assert bool(wrong) == bool(failed)
     assert (0 if not wrong else 1) == main(["--check", str(folder)])
     told = " ".join(trouble for check in failed for trouble in check.wrong)
