@@ -33,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo, or tell of an earlier run."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -116,17 +116,18 @@ def _between(least: int, most: int) -> Callable[[str], int]:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m demo", description="The walk on this machine, told as a story.")
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Return what can be typed."""
+    made = _Parser(prog="python -m demo", description="The walk on this machine, told as a story.")
+    add = made.add_argument
     add("--duration", type=_between(10, 600), default=45, metavar="SECONDS", help="of the load (default: %(default)s)")
     add("--users", type=_between(10, 400), default=100, help="one request a second each (default: %(default)s)")
     add("--seed", type=_between(0, 2**31 - 1), default=1, help="who suffers, and who asks what (default: %(default)s)")
     add("--fault", choices=[*FAULTS, NONE], default="slow-query", help="what goes wrong (default: %(default)s)")
-    where = parser.add_mutually_exclusive_group()
+    where = made.add_mutually_exclusive_group()
     where.add_argument("--keep", type=Path, metavar="DIR", help="write the files there, and leave them")
     where.add_argument("--check", type=Path, metavar="DIR", help="run nothing; check and tell what is there")
-    return parser
+    return made
 
 
 if __name__ == "__main__":

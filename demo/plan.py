@@ -32,8 +32,8 @@ class Plan(NamedTuple):
 
     @property
     def lasts(self) -> int:
-        """How long it lasts, in seconds: about a quarter of the time, so that there is a before and an after."""
-        return max(3, round(self.duration * 0.27))
+        """How long it lasts, in seconds: there is a before and an after, and enough in between for a cause to show."""
+        return max(round(self.duration * 0.27), min(12, round(self.duration * 0.4)))
 
     @property
     def unlucky(self) -> list[int]:

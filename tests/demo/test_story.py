@@ -14,13 +14,14 @@ from demo.__main__ import main
 from tests.demo.started import Demo
 
 Lines = list[dict[str, Any]]
+REFERENCE = (Path(__file__).parents[2] / "docs/reference.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Demo]]:
     """Run two at the same time: one with a fault, and one without."""
     folder = tmp_path_factory.mktemp("demos")
-    options = {"slow-query": ("--duration", "15", "--users", "40"), "none": ("--duration", "10", "--users", "20")}
+    options = {"slow-query": ("--duration", "20", "--users", "100"), "none": ("--duration", "10", "--users", "20")}
     started = {
         fault: Demo(folder / fault, "--fault", fault, "--keep", str(folder / fault / "kept"), *option)
         for fault, option in options.items()
@@ -69,6 +70,19 @@ def test_without_a_fault_there_is_no_spike(demos: dict[str, Demo]) -> None:
     assert 0 == demo.ends(), demo.told + demo.complained
     assert "There was no spike" in demo.told
     assert "" == demo.complained
+
+
+def test_the_files_are_as_documented(demos: dict[str, Demo]) -> None:
+    """What stands in docs/reference.md stands in the files, and nothing else."""
+    demos["none"].ends()
+    documented = re.findall(r"^\| `(\w+\.jsonl)` \| `([\w.]+)` \| (.*) \|$", REFERENCE, re.MULTILINE)
+    assert {"request.sent", "metric.sample"} == {event for _, event, _ in documented}
+    for file, event, fields in documented:
+        lines = [json.loads(line) for line in (demos["none"].temporary.parent / "kept" / file).read_text().splitlines()]
+        exemplars = [line["exemplar"] for line in lines if line.get("exemplar")]
+        written = {field for each in (*lines, *exemplars) for field in each} - {"service"}
+        assert {event} == {line["event"] for line in lines}
+        assert {*re.findall(r"`(\w+)`", fields), "timestamp", "event"} == written | {"null"}
 
 
 def test_a_folder_of_nothing_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
