@@ -100,30 +100,29 @@ def _before(process: Process) -> float:
 
 
 def _miscount(process: Process, row: CountedRow, lines: Sequence[Finished]) -> Miscount:
-    """Look for the first scrape that does not fit, and for the ids since the one before."""
+    """Look for the scrape from which on it does not fit, and for the ids since the one before."""
     key = row.route, row.status
-    base, moments = _base(process), [line.at for line in lines]
-    earlier = _span(process)[0]
-    for scrape in process.scrapes:
-        counted = counts(scrape)[key] - base.get(key, 0)
-        least = bisect_right(moments, scrape.at - _EDGE) - bisect_right(moments, _span(process)[0] + _before(process))
-        if not least <= counted <= bisect_right(moments, scrape.at + _EDGE):
+    base, moments = _base(process).get(key, 0), [line.at for line in lines]
+    missing = row.counted > row.logged + row.edge
+    start, end = _span(process)
+    for scrape in reversed(process.scrapes[process.began is None :]):
+        more = counts(scrape)[key] - base - bisect_right(moments, scrape.at)
+        if (more <= 0) if missing else (more >= 0):
+            start = scrape.at
             break
-        earlier = scrape.at
-    else:
-        scrape = process.scrapes[-1]
-    if row.counted > row.logged + row.edge:
+        end = scrape.at
+    if missing:
         logged = {line.trace_id for line in lines}
         named = [trace_id for trace_id in _exemplars(process, key) if trace_id not in logged]
     else:
-        near = lines[bisect_right(moments, earlier - _EDGE) : bisect_right(moments, scrape.at + _EDGE)]
+        near = lines[bisect_right(moments, start - _EDGE) : bisect_right(moments, end + _EDGE)]
         named = [line.trace_id for line in near]
-    return Miscount(process.instance, row, earlier, scrape.at, tuple(dict.fromkeys(named)))
+    return Miscount(process.instance, row, start, end, tuple(dict.fromkeys(named)))
 
 
 def _exemplars(process: Process, key: Key) -> Iterable[str]:
     """Yield the ids that the counters themselves name."""
-    for scrape in process.scrapes[0 if process.began is not None else 1 :]:
+    for scrape in process.scrapes[process.began is None :]:
         for series, histogram in scrape.series.items():
             if (series.route, series.status) == key:
                 yield from (exemplar.trace_id for exemplar in histogram.exemplars.values())

@@ -1,17 +1,17 @@
 """The one place where text of others is made harmless: no terminal obeys it, and nobody is misled by it."""
 
 import json
-import unicodedata
-
-# Control characters and escapes; formats such as bidi overrides; halves of a character; separators of lines.
-_ACTING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def harmless(text: str) -> str:
-    """Return `text` with everything that would act, or not be seen, written as an escape."""
-    if text.isascii() and text.isprintable():
+    """Return `text` with everything that would act, or not be seen, written as an escape.
+
+    Python calls nothing printable that controls a terminal, orders text such as a bidi override, separates lines, is
+    half a character, or is a space that looks like another.
+    """
+    if text.isprintable():
         return text
-    return "".join(_escaped(each) if unicodedata.category(each) in _ACTING else each for each in text)
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
 def _escaped(character: str) -> str:

@@ -57,7 +57,8 @@ def _measured(field: Field, counts: Counts, tests: int) -> Separation | None:
     all_slow, all_fast = sum(counts.slow), sum(counts.fast)
     chance = min(1.0, tests * hypergeometric_tail(slow, slow + fast, all_slow, all_slow + all_fast))
     strength = fsum(strengths) / len(strengths)
-    shown = _chosen(values, counts, (0, 1), _SHOWN)
+    # What the field does not explain is what chance has to do with.
+    shown = _chosen(values, counts, (0, 1), _SHOWN, 1 - max(0.0, strength))
     if strength < _WEAKEST or chance > _LEVEL or not shown:
         return None
     shown.sort(key=lambda each: (-sum(each.counts.slow), each.json or ""))
@@ -65,7 +66,9 @@ def _measured(field: Field, counts: Counts, tests: int) -> Separation | None:
     return Separation(field.name, tuple(shown), *covered, strength, chance)
 
 
-def _chosen(values: Sequence[Value], counts: Counts, halves: Sequence[int], level: float) -> list[Value]:
+def _chosen(
+    values: Sequence[Value], counts: Counts, halves: Sequence[int], level: float, unexplained: float = 1.0
+) -> list[Value]:
     """Return the values that are slow clearly more often than all, as seen in these halves."""
     slow, fast = _within(counts, halves)
     share = slow / (slow + fast)
@@ -74,7 +77,7 @@ def _chosen(values: Sequence[Value], counts: Counts, halves: Sequence[int], leve
         its_slow, its_fast = _within(value.counts, halves)
         number = its_slow + its_fast
         smoothed = (its_slow + _WEIGHT * share) / (number + _WEIGHT)
-        if smoothed > _FACTOR * share and binomial_tail(its_slow, number, share) <= level:
+        if smoothed > _FACTOR * share and binomial_tail(its_slow, number, share * unexplained) <= level:
             chosen.append(value)
     return chosen
 

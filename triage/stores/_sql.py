@@ -22,8 +22,8 @@ WITH texts AS (
     SELECT CASE WHEN line IS NOT NULL THEN json_extract_string(line, ['$.timestamp', '$.service']) END AS v
     FROM {objects}),
 lines AS (SELECT epoch(try_cast(v[1] AS TIMESTAMP)) AS moment, v[2] AS service FROM texts)
-SELECT count(*), count(moment) FILTER (service IS NOT NULL), list(DISTINCT service) FILTER (moment IS NOT NULL),
-       min(moment) FILTER (service IS NOT NULL), max(moment) FILTER (service IS NOT NULL) FROM lines
+SELECT count(*), count(moment), list(DISTINCT service) FILTER (moment IS NOT NULL), min(moment), max(moment)
+FROM (SELECT service, CASE WHEN service IS NOT NULL THEN moment END AS moment FROM lines)
 """
 
 TRACE = f"""
