@@ -1,6 +1,7 @@
 """`python -m demo`: the walk on this machine, told as a story; exit code 0 only if all of it holds."""
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from triage.screen import Screen
 from triage.stores import StoreError
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
+_CLOSED = 141  # ... after its reader went away
 _WIDTH = 100
 
 
@@ -49,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough; the interpreter flushes once more at its end, and is not to complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED
     return 0
 
 

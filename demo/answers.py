@@ -39,7 +39,7 @@ def ask(folder: Path) -> Answers:
     slowest: list[Written] = []
     if (window := explanation.window) is not None:
         windows = {"before": Window(first, window.start), "during": window, "after": Window(window.end, last)}
-        slowest = list(store.tally(_SERVICE, window, SLOW_MS, ("*",)).slow_lines[:_SLOWEST])
+        slowest = list(store.tally(_SERVICE, window, SLOW_MS, ("*",)).slow_lines)
     totals = [(each.start, histograms.total(each)) for each in increases]
     return Answers(
         explanation=explanation,
@@ -47,20 +47,18 @@ def ask(folder: Path) -> Answers:
         latencies={name: histograms.quantiles(scrapes, each, _WHICH) for name, each in windows.items()},
         # Seconds in which nothing was finished have no latency.
         by_second=[(start, histograms.quantile(0.99, total)) for start, total in totals if any(total.values())],
-        slowest=slowest,
+        slowest=slowest[:_SLOWEST],
         lines=_telling(store, slowest),
         faults=faults,
     )
 
 
 def _telling(store: JsonlStore, slowest: Sequence[Written]) -> list[Written]:
-    """Return the lines of the slowest request; of the slowest that both services wrote of, if there is one."""
-    traces = [_logged(store.trace(str(line.fields["trace_id"])).lines) for line in slowest]
-    both = [lines for lines in traces if len({line.fields["service"] for line in lines}) > 1]
-    lines = next(iter(both or traces), [])
-    # The first says what was asked; of the rest, debugging is for those who look closer.
-    return [line for line in lines if line is lines[0] or line.fields["level"] != "debug"]
-
-
-def _logged(lines: Sequence[Written]) -> list[Written]:
-    return [line for line in lines if "level" in line.fields]  # what the load sent is no line of a log
+    """Return the lines of the slowest request that went through both services; of the slowest, if none did."""
+    through_both = [line for line in slowest if "upstream_calls" in line.fields]
+    for asked in (through_both or slowest)[:1]:
+        traced = store.trace(str(asked.fields["trace_id"])).lines
+        logged = [line for line in traced if "level" in line.fields]  # what the load sent is no line of a log
+        # The first says what was asked; of the rest, debugging is for those who look closer.
+        return [line for line in logged if line is logged[0] or line.fields["level"] != "debug"]
+    return []

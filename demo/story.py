@@ -16,7 +16,7 @@ _HEIGHT, _WIDTH = 4, 96
 _MOST_LINES = 10
 _MOST_CAUSES = 2
 _COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
-_FACTS = ("statement_ms", "status", "duration_ms", "db_ms", "error_type")
+_FACTS = ("statement_ms", "status", "duration_ms", "db_ms")
 
 
 def tell(screen: Screen, folder: Path) -> None:
@@ -58,7 +58,7 @@ def _plot(screen: Screen, told: Answers) -> None:
     heights = [p99 for _, p99 in told.by_second]
     if not heights:
         return
-    screen.line(("The p99 of each second", "bold"), f", up to {_time(max(heights))}")
+    screen.line(("The p99 of each second", "bold"), f", as the buckets tell it: up to {_time(max(heights))}")
     columns = plot.columns(heights, _WIDTH)
     for row in plot.bars(columns, _HEIGHT):
         screen.line("  ", (row.rstrip(), "red" if told.slowest else "green"))
@@ -79,7 +79,8 @@ def _slowest(screen: Screen, slowest: Sequence[Written]) -> None:
 
 def _lines(screen: Screen, lines: Sequence[Written]) -> None:
     services = sorted({str(line.fields.get("service")) for line in lines})
-    screen.line(("The lines", "bold"), f" of {lines[0].fields.get('trace_id')}, from {' and '.join(services)}")
+    which = "slow request, from both services" if len(services) > 1 else "slow request"
+    screen.line((f"The lines of one {which}", "bold"), f": {lines[0].fields.get('trace_id')}")
     rows = []
     for at, fields in lines[:_MOST_LINES]:
         style = _COLOURS.get(str(fields.get("level")), "")
@@ -98,7 +99,7 @@ def _lines(screen: Screen, lines: Sequence[Written]) -> None:
 
 def _common(screen: Screen, explanation: Explanation, faults: Sequence[Line]) -> None:
     slow, fast = explanation.slow, explanation.fast
-    screen.line((f"What the {slow} slow requests have in common", "bold"), f", and {fast} fast ones have not")
+    screen.line((f"What {slow} slow requests have in common", "bold"), f", against {fast} fast ones")
     for cause in explanation.causes[:_MOST_CAUSES]:
         values = ", ".join(sorted((str(value.json) for value in cause.values), key=lambda text: (len(text), text)))
         screen.line(f"  {cause.field} is {values}: {cause.slow} of the slow, {cause.fast} of the fast")
