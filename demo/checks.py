@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from demo import exemplars
 from demo.evidence import Evidence, read
+from triage.moments import seconds
 from triage.reconcile import Reconciliation, reconcile
 from triage.screen import Screen
+from triage.spike import Spike, find_spike
 from triage.stores.jsonl import JsonlStore
 
 _SERVICES = ("api", "payments")
 _OURS = {"/faults", "/readyz"}  # what the demo asks itself
+_LATE = 2  # seconds
 _SHOWN = 5  # of what is wrong with one check, and of its ids
 
 
@@ -26,7 +29,8 @@ def check(folder: Path) -> list[Check]:
     """Return the checks of the run in `folder`; `DemoError` if there is none."""
     evidence, store = read(folder), JsonlStore([folder])
     found = {service: reconcile(store, store, store, service) for service in _SERVICES}
-    return [_dots(evidence), _ids(store, found["api"]), _counters(found)]
+    spike = find_spike(store.scrapes("api"))
+    return [_spike(evidence, spike), _dots(evidence), _ids(store, found["api"]), _counters(found)]
 
 
 def tell(screen: Screen, folder: Path) -> bool:
@@ -39,6 +43,16 @@ def tell(screen: Screen, folder: Path) -> bool:
         if len(wrong) > _SHOWN:
             screen.line(f"   and {len(wrong) - _SHOWN} more")
     return not any(wrong for _, wrong in checks)
+
+
+def _spike(evidence: Evidence, spike: Spike | None) -> Check:
+    if not evidence.faults:
+        return Check("nobody started a fault, so there is no spike to be found", ())
+    promise = f"the spike was found in the metrics alone, within {_LATE} s of the fault"
+    if spike is None:
+        return Check(promise, ["it was not found: too few requests were slow, or too many others"])
+    off = abs(spike.start - seconds(evidence.faults[0]["timestamp"]))
+    return Check(promise, [f"its start is {off:.1f} s off"] if off > _LATE else ())
 
 
 def _dots(evidence: Evidence) -> Check:

@@ -84,16 +84,9 @@ def _lines(screen: Screen, lines: Sequence[Written]) -> None:
     rows = []
     for at, fields in lines[:_MOST_LINES]:
         style = _COLOURS.get(str(fields.get("level")), "")
-        facts = "  ".join(f"{name}={fields[name]}" for name in _FACTS if name in fields)
-        rows.append(
-            (
-                clock(at),
-                str(fields.get("service")),
-                (str(fields.get("level")), style),
-                (str(fields.get("message")), style),
-                (facts, "dim"),
-            )
-        )
+        facts = [f"{name}={fields[name]}" for name in _FACTS if name in fields]
+        says = " ".join([str(fields.get("message")), *facts])
+        rows.append((clock(at), str(fields.get("service")), (str(fields.get("level")), style), (says, style)))
     screen.table(rows)
 
 

@@ -46,7 +46,7 @@ def test_it_can_be_killed(demo: Demo) -> None:
     eventually(lambda: gone(list(children.values())), "the end of the children")
 
 
-@pytest.mark.parametrize("victim", ["payments", "api", "locust"])
+@pytest.mark.parametrize("victim", ["api", "locust"])
 def test_a_child_that_dies_is_named(demo: Demo, victim: str) -> None:
     """A sentence says which, what it last said, and where the files are; they stay."""
     children = demo.children()
