@@ -23,4 +23,4 @@ def _escaped(character: str) -> str:
 
 def harmless_json(value: object) -> str:
     """Return JSON that is harmless as it is: in ASCII, with escapes for all that acts."""
-    return json.dumps(value, ensure_ascii=True, indent=2, default=str).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True, indent=2, default=str)

@@ -58,7 +58,7 @@ def _measured(field: Field, counts: Counts, tests: int) -> Separation | None:
     chance = min(1.0, tests * hypergeometric_tail(slow, slow + fast, all_slow, all_slow + all_fast))
     strength = fsum(strengths) / len(strengths)
     # What the field does not explain is what chance has to do with.
-    shown = _chosen(values, counts, (0, 1), _SHOWN, 1 - max(0.0, strength))
+    shown = _chosen(values, counts, (0, 1), _SHOWN, 1 - max(0.0, strength)) or _chosen(values, counts, (0, 1), _CHOSEN)
     if strength < _WEAKEST or chance > _LEVEL or not shown:
         return None
     shown.sort(key=lambda each: (-sum(each.counts.slow), each.json or ""))

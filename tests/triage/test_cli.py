@@ -194,10 +194,11 @@ def test_help(typed: Typed, words: list[str]) -> None:
     assert f"Example: triage {words[0]} " in out
 
 
-def test_a_reader_that_went_away(folder: Path) -> None:
-    """`| head -1` ends quietly, and colours that are forced do not change that."""
-    command = f"{sys.executable} -m triage explain --json --jsonl {folder} | head -1"
+@pytest.mark.parametrize("more", ["", "--json"])
+def test_a_reader_that_went_away(folder: Path, more: str) -> None:
+    """A closed pipe ends a command quietly."""
+    command = f"{sys.executable} -m triage explain {more} --jsonl {folder} | true"
     ended = subprocess.run(  # noqa: S602 - a pipe is what is tested
         command, shell=True, cwd=ROOT, capture_output=True, check=True, env={**os.environ, "FORCE_COLOR": "1"}
     )
-    assert (b"{\n", b"") == (ended.stdout, ended.stderr)
+    assert (b"", b"") == (ended.stdout, ended.stderr)

@@ -1,5 +1,6 @@
 """What separates slow from fast is named; what does not is not."""
 
+from math import comb
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.triage.emitting import T0, Emitting
 from tests.triage.incidents import Incident, requests, run
 from tests.triage.memory import MemoryStore
+from triage.chance import binomial_tail, hypergeometric_tail
 from triage.explain import Explanation, explain
 from triage.model import Window
 from triage.render_explain import decoded
@@ -19,11 +21,26 @@ def explanation(incident: Incident, **options: Any) -> Explanation:
     return explain(store, None, window=Window(incident.start, incident.end), **options)
 
 
-@pytest.mark.parametrize("slow", [15, 40, 120])
-def test_chance_is_no_cause(slow: int) -> None:
+@pytest.mark.parametrize(("slow", "number"), [(5, 30), (15, 1200), (40, 1200), (120, 1200)])
+def test_chance_is_no_cause(slow: int, number: int) -> None:
     """Slow requests at random have no cause, in 50 of 50 windows."""
-    named = {seed: found.causes for seed in SEEDS if (found := explanation(requests(seed, slow))).causes}
+    found = {seed: explanation(requests(seed, slow, number=number)) for seed in SEEDS}
+    named = {seed: each.causes for seed, each in found.items() if each.causes}
     assert {} == named
+
+
+@pytest.mark.parametrize(("hits", "tries", "share"), [(3, 10, 0.1), (1, 1, 0.03), (0, 5, 0.2), (40, 100, 0.3)])
+def test_chance_of_one_value(hits: int, tries: int, share: float) -> None:
+    """It is the sum of the binomial distribution, from the hits on."""
+    terms = [comb(tries, each) * share**each * (1 - share) ** (tries - each) for each in range(hits, tries + 1)]
+    assert sum(terms) == pytest.approx(binomial_tail(hits, tries, share))
+
+
+@pytest.mark.parametrize(("hits", "drawn", "marked", "total"), [(3, 10, 8, 40), (10, 10, 12, 30), (9, 50, 60, 500)])
+def test_chance_of_a_field(hits: int, drawn: int, marked: int, total: int) -> None:
+    """It is the sum of the hypergeometric distribution, from the hits on."""
+    ways = [comb(marked, each) * comb(total - marked, drawn - each) for each in range(hits, min(drawn, marked) + 1)]
+    assert sum(ways) / comb(total, drawn) == pytest.approx(hypergeometric_tail(hits, drawn, marked, total))
 
 
 def test_very_few() -> None:

@@ -63,6 +63,7 @@ def test_nasty(nasty: str) -> None:
     assert shown(nasty).count("\n") == 2
     assert shown(nasty).replace("\n", "").isprintable()
     assert harmless(nasty) in shown(nasty)
+    assert harmless_json(nasty).isprintable()
 
 
 @settings(deadline=None)

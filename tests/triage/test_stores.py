@@ -69,6 +69,7 @@ def test_counts_are_exact(window: Window, tmp_path: Path) -> None:
     lines = requests(7, 60, users=8).lines
     for number, line in enumerate(lines):
         line["note"] = [None, "ä\u202e", 'q"uo\\te', ["x", 1], {"a": None}, 1.5, True][number % 7]
+        line.update({"a/b~c": number % 3, 'k"\\e.y[0]': number % 2, "$.status": 1, "": number % 4})
         line.update({"sometimes": number % 5} if number % 3 else {})
     asked: tuple[Any, ...] = ("api", window, 500.0, ("*_ms", "timestamp", "fault*"))
     ours, plain = jsonl(lines, tmp_path).tally(*asked), MemoryStore(lines).tally(*asked)

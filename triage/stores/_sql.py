@@ -1,5 +1,6 @@
 """The queries. A cheap look for a word comes first in each, so that few lines are parsed; it may let others through."""
 
+_MOST_FIELDS = 1_000  # of one window; somebody might make one of every id
 _PATH = "$.timestamp $.service $.instance $.event"
 
 
@@ -69,19 +70,24 @@ _CELLS = """count(*) FILTER (slow AND first_half), count(*) FILTER (slow AND NOT
 
 COUNTS = f"SELECT {_CELLS} FROM requests"
 
-_EACH = "FROM requests, json_each(requests.line) AS each"
+KEYS = f"""
+SELECT key FROM (SELECT unnest(json_keys(line)) AS key FROM requests)
+GROUP BY key ORDER BY count(*) DESC, key LIMIT {_MOST_FIELDS}
+"""
 
-SUMS = f"""
+# `json_each` would do the same at five times the time and ten times the memory.
+SUMS = """
 SELECT key, coalesce(sum(ms) FILTER (slow), 0), coalesce(sum(ms) FILTER (NOT slow), 0) FROM (
-    SELECT each.key AS key, slow, try_cast(CAST(each.value AS VARCHAR) AS DOUBLE) AS ms {_EACH}
-    WHERE each.key GLOB '*_ms')
+    SELECT unnest($keys) AS key, slow, TRY_CAST(unnest(json_extract_string(line, $paths)) AS DOUBLE) AS ms
+    FROM requests)
 WHERE isfinite(ms) GROUP BY key ORDER BY key
 """
 
 VALUES = f"""
 CREATE OR REPLACE TEMP TABLE cells AS
-SELECT each.key AS field, CAST(each.value AS VARCHAR) AS value, {_CELLS.replace(",", " AS c{},").format(1, 2, 3)} AS c4
-{_EACH} WHERE NOT list_bool_or([each.key GLOB pattern FOR pattern IN $without]) GROUP BY 1, 2
+SELECT field, CAST(value AS VARCHAR) AS value, {_CELLS.replace(",", " AS c{},").format(1, 2, 3)} AS c4 FROM (
+    SELECT unnest($keys) AS field, unnest(json_extract(line, $paths)) AS value, slow, first_half FROM requests)
+WHERE value IS NOT NULL GROUP BY ALL
 """
 
 PRESENT = """

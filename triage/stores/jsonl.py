@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from triage.model import Finished, Interval, Life, Run, Scrape, Searched, Sent, Traced, Window
@@ -51,8 +52,11 @@ class JsonlStore:
         who = {"service": service, "needle": _needle(service)}
         self._raw.ask(_sql.WINDOW, **who, slow_ms=slow_ms, start=window.start, end=window.end, **near)
         ((*all_counts,),) = self._raw.ask(_sql.COUNTS)
-        sums = {name: (slow, fast) for name, slow, fast in self._raw.ask(_sql.SUMS)}
-        self._raw.ask(_sql.VALUES, without=list(without))
+        keys = [key for (key,) in self._raw.ask(_sql.KEYS)]
+        timed = [key for key in keys if key.endswith("_ms")]
+        told = [key for key in keys if not any(fnmatchcase(key, pattern) for pattern in without)]
+        sums = {name: (slow, fast) for name, slow, fast in self._raw.ask(_sql.SUMS, keys=timed, paths=_pointers(timed))}
+        self._raw.ask(_sql.VALUES, keys=told, paths=_pointers(told))
         present, values = self._raw.ask(_sql.PRESENT), self._raw.ask(_sql.TELLING)
         slow = [_rows.line(*row) for row in self._raw.ask(_sql.SLOWEST, most=_SLOW_LINES)]
         return Tally(
@@ -79,6 +83,11 @@ class JsonlStore:
     def sent(self, run: str) -> Sequence[Sent]:
         """Return the requests of a run, in order."""
         return [Sent(*row) for row in self._raw.ask(_sql.SENT, run=run)]
+
+
+def _pointers(keys: Iterable[str]) -> list[str]:
+    """Return JSON pointers (RFC 6901): whatever a key is, it is no path."""
+    return [f"/{key.replace('~', '~0').replace('/', '~1')}" for key in keys]
 
 
 def _needle(text: str) -> str:
