@@ -14,6 +14,10 @@ help: ## Print what can be made.
 .PHONY: setup
 setup: .venv/.ready ## Make .venv from the lock file.
 
+.PHONY: demo
+demo: setup ## Walk from a spike to the lines without Docker, in a minute; DEMO="--fault none" passes options.
+	@$(PYTHON) -m demo $(DEMO)
+
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
 	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey
@@ -48,6 +52,10 @@ dashboards: setup ## Write grafana/dashboards/*.json from their source.
 .PHONY: bench
 bench: .venv-bench/.ready ## Measure what the instrumentation costs, beside others; writes bench/RESULTS.md (5 minutes).
 	@.venv-bench/bin/python -m bench.overhead
+
+.PHONY: eval
+eval: setup ## Ask `triage explain` for the cause of 35 runs of the demo; writes bench/EVAL.md (20 minutes).
+	@$(PYTHON) -m bench.eval
 
 .PHONY: format
 format: setup ## Format the code.

@@ -1,1 +1,1 @@
-"""The walk with no Docker: the services, a load, an incident in the middle, and the story of it."""
+"""TELLS: the walk on any machine with Python: the services, a load, an incident in the middle, and the story of it."""

@@ -1,26 +1,53 @@
 """Who makes the load. Each user does one thing a second, so the number of users is the rate."""
 
+import itertools
 import random
+from collections.abc import Iterator
+from time import perf_counter
 from typing import ClassVar
 
-from locust import FastHttpUser, constant_throughput, task
+import gevent
+from locust import FastHttpUser, task
 
 from loadtest.ids import RequestIds, new_run
 from loadtest.population import KNOWN_USERS
 
+_PERIOD = 1.0  # seconds from one request of a user to the next
 _SKUS = ("sticker", "mug", "shirt", "poster")
 
 
 class LoadUser(FastHttpUser):
-    """What all have in common: a pace, and ids on every request."""
+    """What all have in common: a pace, choices, and ids on every request."""
 
     abstract = True
-    wait_time = constant_throughput(1)
     ids: ClassVar[RequestIds] = RequestIds(new_run())
+    seed: ClassVar[int | None] = None
+    numbers: ClassVar[Iterator[int]] = itertools.count(1)
+
+    def on_start(self) -> None:
+        """Begin at a moment of one's own: users who begin together would ask together, each second."""
+        # Choices of one's own, too: whose turn is next depends on how fast the service answers.
+        number = next(LoadUser.numbers)
+        self.chance = random.Random() if self.seed is None else random.Random(f"{self.seed}-{number}")
+        pause = self.chance.random() * _PERIOD
+        self._due = perf_counter() + pause
+        gevent.sleep(pause)
+
+    def wait_time(self) -> float:
+        """Wait until it is time again; whoever was kept waiting longer than that asks at once."""
+        now = perf_counter()
+        self._due = max(self._due + _PERIOD, now)
+        return self._due - now
 
     def ask(self, method: str, path: str, name: str, body: dict[str, object] | None = None) -> None:
         """Send one request with ids of its own; `name` groups it in Locust's tables by its route."""
-        self.client.request(method, path, name=name, json=body, headers=self.ids.headers(), allow_redirects=False)
+        headers = self.ids.headers()
+        context = {
+            "request_id": headers["X-Request-ID"],
+            "trace_id": headers["traceparent"].split("-")[1],
+            "route": name.partition("?")[0],
+        }
+        self.client.request(method, path, name=name, json=body, headers=headers, context=context, allow_redirects=False)
 
 
 class Browse(LoadUser):
@@ -28,15 +55,13 @@ class Browse(LoadUser):
 
     weight = 6
 
-    @task(8)
-    def look_at_one(self) -> None:
-        """Get a user."""
-        self.ask("GET", f"/users/{random.choice(KNOWN_USERS)}", "/users/{user_id}")
-
-    @task(2)
-    def look_through(self) -> None:
-        """List some users."""
-        self.ask("GET", f"/users?limit=20&offset={random.randrange(0, 180, 20)}", "/users")
+    @task
+    def browse(self) -> None:
+        """Get a user, or list some."""
+        if self.chance.random() < 0.8:  # noqa: PLR2004 - mostly
+            self.ask("GET", f"/users/{self.chance.choice(KNOWN_USERS)}", "/users/{user_id}")
+        else:
+            self.ask("GET", f"/users?limit=20&offset={self.chance.randrange(0, 180, 20)}", "/users")
 
 
 class Buy(LoadUser):
@@ -47,7 +72,8 @@ class Buy(LoadUser):
     @task
     def place_order(self) -> None:
         """Buy something."""
-        order = {"user_id": random.choice(KNOWN_USERS), "sku": random.choice(_SKUS), "quantity": random.randint(1, 3)}
+        user_id, sku = self.chance.choice(KNOWN_USERS), self.chance.choice(_SKUS)
+        order = {"user_id": user_id, "sku": sku, "quantity": self.chance.randint(1, 3)}
         self.ask("POST", "/orders", "/orders", order)
 
 
@@ -59,4 +85,4 @@ class Report(LoadUser):
     @task
     def read_orders(self) -> None:
         """List a user's orders."""
-        self.ask("GET", f"/orders?user_id={random.choice(KNOWN_USERS)}&limit=50", "/orders?user_id")
+        self.ask("GET", f"/orders?user_id={self.chance.choice(KNOWN_USERS)}&limit=50", "/orders?user_id")

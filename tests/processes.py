@@ -85,6 +85,10 @@ class Processes:
         process.send_signal(number)
         return process.wait(30)
 
+    def wait(self, name: str) -> int:
+        """Wait for a process's own end, and return its exit code."""
+        return self._running.pop(name).wait(60)
+
     def pid(self, name: str) -> int:
         """Return a process's id."""
         return self._running[name].pid

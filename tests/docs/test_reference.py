@@ -10,13 +10,14 @@ from pydantic_settings import BaseSettings
 
 from app.faults.models import KINDS
 from app.settings import PaymentsSettings, Settings
+from demo.__main__ import parser
 from loadtest.__main__ import LoadSettings
 from tests.emitted import Line
 from tests.services import Service
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
-SOURCES = {path: path.read_text() for room in ("app", "loadtest") for path in (ROOT / room).rglob("*.py")}
+SOURCES = {path: path.read_text() for room in ("app", "loadtest", "demo") for path in (ROOT / room).rglob("*.py")}
 
 
 def table(title: str) -> dict[str, list[str]]:
@@ -60,7 +61,7 @@ def test_every_documented_field_is_written_somewhere() -> None:
 def test_events() -> None:
     """The names of events are those in the code."""
     written = {name for text in SOURCES.values() for name in re.findall(r'"event": ?"([a-z.]+)"', text)}
-    assert written == set(table("Events"))
+    assert written == set(table("Events")) | set(table("Files"))
 
 
 def test_metrics(api: Service, payments: Service) -> None:
@@ -119,3 +120,10 @@ def test_labels_of_loki() -> None:
         found = re.search(rf"stage\.{block} {{.*?values\s*=\s*{{(.*?)}}", pipeline, re.DOTALL)
         assert found
         assert name in found[1]
+
+
+def test_options_of_the_demo() -> None:
+    """The options are those that it takes, with their defaults."""
+    told = {name: re.findall(r"^`([^`]+)`", row[0]) for name, row in table("Options of the demo").items()}
+    taken = vars(parser().parse_args([]))
+    assert {f"--{name}": [str(default)] if default else [] for name, default in taken.items()} == told

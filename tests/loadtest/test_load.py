@@ -5,12 +5,15 @@ import re
 import socket
 import subprocess
 import sys
+from operator import itemgetter
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from loadtest.ids import RequestIds, new_run
 from loadtest.lab import start_fault
+from tests.emitted import parse
 from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import eventually
@@ -121,3 +124,45 @@ def refused(settings: dict[str, str]) -> tuple[int, str]:
     command, env = [sys.executable, "-m", "loadtest"], {**os.environ, **settings}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     return done.returncode, done.stderr
+
+
+def test_what_was_sent_is_recorded(api: Service, processes: Processes, tmp_path: Path) -> None:
+    """A line for each request, with what the service says of it, and the same choices from the same seed."""
+    chosen = []
+    for number in (1, 2):
+        record = tmp_path / f"{number}.jsonl"
+        name = f"record-{number}-{api.name}"
+        assert 0 == run_load(processes, name, api.url, "--seed", "7", "--record", str(record))
+        sent = parse(record.read_text())
+        said = {line["trace_id"]: line for line in api.lines() if line.get("event") == "request.finished"}
+        assert len(sent) >= 20
+        for line in sent:
+            line_of_api = said[line["trace_id"]]
+            assert all(line[key] == line_of_api[key] for key in ("request_id", "method", "route", "status"))
+            assert line["client_ms"] >= line_of_api["duration_ms"] - 1
+            assert line["error"] is None
+        # Each user's first; in which order they ask is a matter of milliseconds.
+        first = [said[line["trace_id"]] for line in sorted(sent, key=itemgetter("timestamp"))[:10]]
+        chosen.append(sorted((line["method"], line["route"], line.get("user_id", 0)) for line in first))
+        assert 1 < len({line["timestamp"][20:21] for line in sent[-20:]})  # they do not all ask at once
+    assert chosen[0] == chosen[1]
+
+
+def test_a_record_that_cannot_be_written_is_told_of_once(api: Service, processes: Processes, tmp_path: Path) -> None:
+    """The load goes on."""
+    name = f"lost-{api.name}"
+    assert 0 == run_load(processes, name, api.url, "--record", str(tmp_path / "nowhere" / "sent.jsonl"))
+
+    lines = parse(processes.output(name).read_text())
+    assert 1 == len([line for line in lines if line["message"].startswith("What is sent cannot be recorded: ")])
+    assert next(line for line in lines if line.get("event") == "run.stopped")["requests"] >= 20
+
+
+def run_load(processes: Processes, name: str, url: str, *options: str) -> int:
+    command = [
+        sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--headless", "--host", url,
+        "--users", "10", "--spawn-rate", "10", "--run-time", "4s", "--stop-timeout", "15", "--skip-log-setup",
+        "--incidents", "off", *options,
+    ]  # fmt: skip
+    processes.start(name, command)
+    return processes.wait(name)

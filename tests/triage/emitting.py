@@ -1,0 +1,121 @@
+"""A service that was never there: its lines and its samples, in the shape of the real one's."""
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from app.observability._metrics import BUCKETS
+from triage.moments import rfc3339
+
+T0 = 1_795_000_000.0
+RUN = "20261123T031400a7"
+Line = dict[str, Any]
+
+
+def hexadecimal(name: object, digits: int) -> str:
+    return hashlib.sha256(repr(name).encode()).hexdigest()[:digits]
+
+
+class Emitting:
+    """One instance of a service: it finishes requests, is scraped, and can be killed."""
+
+    def __init__(self, service: str = "api", instance: str = "127.0.0.1:8000") -> None:
+        """Begin with nothing."""
+        self.lines: list[Line] = []
+        self.service, self.instance = service, instance
+        self._counts: dict[tuple[str, str, str], list[int]] = {}
+        self._sums: dict[tuple[str, str, str], float] = {}
+        self._exemplars: dict[tuple[tuple[str, str, str], int], Mapping[str, object]] = {}
+        self._number = 0
+
+    def line(self, at: float, message: str, trace_id: str = "-", **fields: object) -> Line:
+        """Write any line."""
+        span_id = "-" if trace_id == "-" else hexadecimal((self.instance, trace_id), 16)
+        line = {
+            "timestamp": rfc3339(at), "level": "info", "service": self.service, "instance": self.instance,
+            "trace_id": trace_id, "span_id": span_id, "logger": "app", "message": message, **fields,
+        }  # fmt: skip
+        self.lines.append(line)
+        return line
+
+    def finish(
+        self,
+        at: float,
+        duration_ms: float,
+        *,
+        method: str = "GET",
+        route: str = "/users/{user_id}",
+        status: int = 200,
+        trace_id: str | None = None,
+        observed: bool = True,
+        **fields: object,
+    ) -> Line:
+        """Finish a request, and observe it."""
+        self._number += 1
+        trace_id = trace_id or hexadecimal((self.service, self.instance, self._number), 32)
+        about = {"method": method, "route": route, "status": status, "duration_ms": duration_ms, "outcome": "ok"}
+        line = self.line(at, "Request finished", trace_id, event="request.finished", **about, **fields)
+        if observed:
+            series, place = (method, route, str(status)), bisect_left(BUCKETS, duration_ms / 1000)
+            self._counts.setdefault(series, [0] * (len(BUCKETS) + 1))[place] += 1
+            self._sums[series] = self._sums.get(series, 0.0) + duration_ms / 1000
+            self._exemplars[series, place] = {
+                "trace_id": trace_id, "span_id": line["span_id"], "value": duration_ms / 1000, "timestamp": at,
+            }  # fmt: skip
+        return line
+
+    def scrape(self, at: float, *, exemplars: bool = True) -> None:
+        """Write what a scrape finds."""
+        for series, counts in self._counts.items():
+            labels = dict(zip(("method", "route", "status"), series, strict=True))
+            total = 0
+            for place, bound in enumerate((*BUCKETS, inf)):
+                total += counts[place]
+                named = self._exemplars.get((series, place)) if exemplars else None
+                le = "+Inf" if bound == inf else str(bound)
+                self._sample(at, "bucket", labels, total, le=le, exemplar=named)
+            self._sample(at, "count", labels, total)
+            self._sample(at, "sum", labels, self._sums[series])
+        if not self._counts:
+            self.lines.append(
+                self._about(at) | {"metric": "log_records_total", "labels": {"level": "info"}, "value": 1}
+            )
+
+    def _sample(self, at: float, what: str, labels: Mapping[str, str], value: float, **more: object) -> None:
+        sample = {"metric": f"http_request_duration_seconds_{what}", "labels": labels, "value": value}
+        self.lines.append(self._about(at) | {**sample, "le": None, "exemplar": None, **more})
+
+    def _about(self, at: float) -> Line:
+        return {
+            "timestamp": rfc3339(at), "event": "metric.sample", "service": self.service, "instance": self.instance,
+        }  # fmt: skip
+
+    def start(self, at: float) -> None:
+        """Be a new process."""
+        self._counts.clear()
+        self._sums.clear()
+        self._exemplars.clear()
+        self.line(at, "Service started", event="service.started")
+
+    def stop(self, at: float) -> None:
+        """Stop in good order."""
+        self.line(at, "Service stopped", event="service.stopped")
+
+
+def sent(at: float, number: int, status: int | None = 200, run: str = RUN, **fields: object) -> Line:
+    """Return what the load notes of one request."""
+    return {
+        "timestamp": rfc3339(at), "event": "request.sent", "service": "loadtest", "run": run,
+        "request_id": f"{run}-0-{number}", "trace_id": hexadecimal((run, number), 32), "method": "GET",
+        "route": "/users/{user_id}", "status": status, "client_ms": 12.5, "error": None, **fields,
+    }  # fmt: skip
+
+
+def write(path: Path, lines: Iterable[Line]) -> Path:
+    """Write lines as a process does."""
+    path.write_text("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines))
+    return path

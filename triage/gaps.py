@@ -1,0 +1,75 @@
+"""When nobody knows what a process did: it was killed, and what it had not yet written or told went with it."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+from triage import histograms
+from triage.model import Life, Scrape
+
+_STARTED, _STOPPED = "service.started", "service.stopped"
+
+
+class Gap(NamedTuple):
+    """From the last that is known of a process that was killed to the start of the next."""
+
+    instance: str
+    start: float
+    end: float
+
+
+class Process(NamedTuple):
+    """The scrapes of one process; `began` is when it was at zero, if it told."""
+
+    instance: str
+    began: float | None
+    scrapes: Sequence[Scrape]
+
+
+def processes(scrapes: Iterable[Scrape], lives: Sequence[Life]) -> list[Process]:
+    """Return the scrapes of each instance, cut wherever another process answered: its counters began at zero."""
+    found: list[Process] = []
+    for instance, theirs in groupby(sorted(scrapes, key=lambda each: (each.instance, each.at)), lambda each: each[1]):
+        starts = [life.at for life in lives if (life.instance, life.event) == (instance, _STARTED)]
+        of_one: list[Scrape] = []
+        for scrape in theirs:
+            if of_one and (histograms.fell(of_one[-1], scrape) or _within(starts, of_one[-1].at, scrape.at)):
+                found.append(_process(of_one, starts, found))
+                of_one = []
+            of_one.append(scrape)
+        found.append(_process(of_one, starts, found))
+    return found
+
+
+def _process(scrapes: Sequence[Scrape], starts: Sequence[float], before: Sequence[Process]) -> Process:
+    instance = scrapes[0].instance
+    since = before[-1].scrapes[-1].at if before and before[-1].instance == instance else float("-inf")
+    own = [at for at in starts if since < at <= scrapes[0].at]
+    return Process(instance, max(own, default=None), scrapes)
+
+
+def gaps(found: Sequence[Process], lives: Sequence[Life]) -> list[Gap]:
+    """Return when processes were killed, as far as lines or scrapes tell."""
+    return sorted({*_untold_ends(lives), *_resets(found, lives)}, key=lambda gap: gap.start)
+
+
+def _untold_ends(lives: Sequence[Life]) -> Iterable[Gap]:
+    """Yield each start after which no stop was told before the next."""
+    for _, theirs in groupby(sorted(lives, key=lambda each: (each.instance, each.at)), lambda each: each.instance):
+        for before, now in pairwise(theirs):
+            if before.event == now.event == _STARTED:
+                yield Gap(now.instance, max(before.at, now.before or before.at), now.at)
+
+
+def _resets(found: Sequence[Process], lives: Sequence[Life]) -> Iterable[Gap]:
+    """Yield each new process that no line tells of."""
+    for before, now in pairwise(found):
+        start, end = before.scrapes[-1].at, now.scrapes[0].at
+        if before.instance == now.instance and not _within(
+            [life.at for life in lives if life.instance == now.instance], start, end
+        ):
+            yield Gap(now.instance, start, end)
+
+
+def _within(moments: Iterable[float], start: float, end: float) -> bool:
+    return any(start < moment <= end for moment in moments)
