@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 
 .PHONY: help
 help: ## Print what can be made.
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-12s %s\n' "$$name" "$$does"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-13s %s\n' "$$name" "$$does"; done
 
 # Made again when the lock file changes.
 .venv/.ready: pyproject.toml uv.lock scripts/setup
@@ -17,6 +17,10 @@ setup: .venv/.ready ## Make .venv from the lock file.
 .PHONY: demo
 demo: setup ## Walk from a spike to the lines without Docker, in a minute; DEMO="--fault none" passes options.
 	@$(PYTHON) -m demo $(DEMO)
+
+.PHONY: story
+story: setup ## Run the demo, and put the story that it tells into the README.
+	@$(PYTHON) -m tests.demo.readme
 
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
@@ -56,6 +60,10 @@ bench: .venv-bench/.ready ## Measure what the instrumentation costs, beside othe
 .PHONY: eval
 eval: setup ## Ask `triage explain` for the cause of 35 runs of the demo; writes bench/EVAL.md (20 minutes).
 	@$(PYTHON) -m bench.eval
+
+.PHONY: bench-triage
+bench-triage: setup ## Measure how long triage takes on a million lines; writes bench/TRIAGE.md (1 minute).
+	@$(PYTHON) -m bench.triage
 
 .PHONY: format
 format: setup ## Format the code.

@@ -32,6 +32,8 @@ adds to it.
 
 {machine}
 
+Beside this page: [whether `triage explain` names the cause](EVAL.md), and [how long triage takes](TRIAGE.md).
+
 The request: `GET /users/17` on FastAPI with an included router, with `traceparent` and `X-Request-ID`.
 
 {variants}

@@ -11,6 +11,7 @@ import pytest
 
 from demo import checks
 from demo.__main__ import main
+from tests.demo import readme
 from tests.demo.started import Demo
 from tests.waiting import eventually
 
@@ -61,6 +62,14 @@ def test_the_lines_are_from_all_services(demos: dict[str, Demo]) -> None:
     assert ("api", "warning", "Slow statement") in wrote
     if "  POST /orders" in demo.told:
         assert {"api", "payments"} == {service for service, *_ in wrote}
+
+
+def test_the_readme_shows_such_a_story(demos: dict[str, Demo]) -> None:
+    """It is one that the demo tells; if it tells another now, `make story` puts that one there."""
+    demo = demos["slow-query"]
+    demo.ends()
+
+    assert readme.form(readme.story()) == readme.form(demo.told)
 
 
 def test_without_a_fault_there_is_no_spike(demos: dict[str, Demo]) -> None:
