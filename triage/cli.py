@@ -41,7 +41,7 @@ def trace(
     jsonl: Paths = None,
     as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
-    """Show every line of one request from all services, and where its time went."""
+    """Show the lines of one request, and where its time went."""
     sentences.check(any_id)
     store = _store(jsonl)
     from triage import render_trace
@@ -65,7 +65,7 @@ def explain(  # noqa: PLR0913, PLR0917 - options of the command line
     slow_ms: Annotated[float, typer.Option(min=0, help="Slow is what takes longer, in milliseconds.")] = 500,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Tell which fields, with which values, separate slow from fast requests of a spike."""
+    """Tell what the slow requests of a spike have in common."""
     window = sentences.window(start, end)
     store = _store(jsonl)
     from triage import render_explain
@@ -87,7 +87,7 @@ def reconcile(
     service: Service = "api",
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Compare what the load sent, what the service logged, and what it counted: 0 is equal, 1 is not."""
+    """Compare what was sent, logged and counted; 1 if it differs."""
     store = _store(jsonl)
     from triage import render_reconcile
     from triage.reconcile import reconcile as ask
