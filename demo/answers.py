@@ -1,6 +1,7 @@
 """What the story asks, and triage answers."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def ask(folder: Path) -> Answers:
     totals = [(each.start, histograms.total(each)) for each in increases]
     return Answers(
         explanation=explanation,
-        requests=round(sum(max(total.values(), default=0) for _, total in totals)),
+        requests=round(sum(each.buckets[inf] for each in scrapes[-1].series.values())),
         latencies={name: histograms.quantiles(scrapes, each, _WHICH) for name, each in windows.items()},
         # Seconds in which nothing was finished have no latency.
         by_second=[(start, histograms.quantile(0.99, total)) for start, total in totals if any(total.values())],
