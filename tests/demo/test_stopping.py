@@ -11,6 +11,7 @@ import pytest
 
 from demo.__main__ import main
 from tests.demo.started import Demo, gone
+from tests.emitted import parse
 from tests.waiting import eventually
 
 LONG = ("--duration", "120", "--users", "20")
@@ -24,16 +25,34 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     started.kill()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_it_can_be_interrupted(demo: Demo, number: int, code: int) -> None:
-    """Nothing stays: no process, no file, and no traceback."""
+def test_it_can_be_interrupted(demo: Demo) -> None:
+    """Ctrl-C: nothing stays, no process and no file, and there is no traceback."""
     children = demo.children()
-    demo.signal(number)
+    demo.signal(signal.SIGINT)
 
-    assert code == demo.ends()
+    assert 130 == demo.ends()
     assert gone(list(children.values()))
     assert "" == demo.complained
     assert [] == demo.left()
+
+
+def test_it_can_be_terminated(tmp_path: Path) -> None:
+    """The services are asked to stop, rather than die with the demo: what is kept ends with their last lines."""
+    demo = Demo(tmp_path, *LONG, "--keep", str(tmp_path / "kept"))
+    children = demo.children()
+    record = tmp_path / "kept" / "requests.jsonl"
+    eventually(lambda: record.exists() and record.stat().st_size, "what was sent")
+    demo.signal(signal.SIGTERM)
+
+    assert 143 == demo.ends()
+    assert gone(list(children.values()))
+    assert "" == demo.complained
+    files = {file.stem: file.read_text() for file in (tmp_path / "kept").glob("*.jsonl")}
+    assert {"api", "payments", "loadtest", "requests", "samples"} == set(files)
+    lines = {name: parse(text) for name, text in files.items()}
+    assert all(text.endswith("\n") for text in files.values())
+    assert all(lines[name][-1].get("event") == "service.stopped" for name in ("api", "payments"))
+    assert "run.stopped" in {line.get("event") for line in lines["loadtest"]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
