@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from time import perf_counter
 from typing import Any
 
@@ -84,7 +85,9 @@ class Heartbeat:
 
 def _tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Tell of a failure that nobody awaited; asyncio's own words would show the exception's text, and arguments."""
-    # From Python 3.12 on this runs in the context of the task, so that the line has its request's id.
     message = str(context.get("message") or "Unhandled error in the event loop")
     exc = context.get("exception")
-    logger.error("Exception in callback" if message.startswith("Exception in callback") else message, exc_info=exc)
+    # The line is of the request that started the task; before Python 3.12 nobody can tell which that was.
+    of_task = getattr(context.get("task") or context.get("future"), "get_context", copy_context)
+    text = "Exception in callback" if message.startswith("Exception in callback") else message
+    of_task().copy().run(logger.error, text, exc_info=exc)

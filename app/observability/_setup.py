@@ -32,10 +32,6 @@ class LineHandler(logging.Handler):
         super().__init__()
         self._lines = lines
 
-    def createLock(self) -> None:  # noqa: N802 - as in logging
-        """Do without: lines have their own."""
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         fields = {key: value for key, value in record.__dict__.items() if key not in _KEPT}

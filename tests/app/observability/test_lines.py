@@ -161,6 +161,14 @@ def test_a_line_that_is_taken_in_parts_is_whole() -> None:
     assert "hello" == json.loads(raw.text)["message"]
 
 
+def test_a_handler_has_the_lock_that_logging_takes(emitted: Emitted) -> None:
+    """From Python 3.13 on, `logging` takes a handler's lock itself, and fails where there is none."""
+    configure(emitted)
+    (handler,) = logging.getLogger().handlers
+
+    assert handler.lock is not None
+
+
 def test_lines_are_counted_by_level(emitted: Emitted) -> None:
     """What was written can be compared with what was stored."""
     observability = Observability("tested")
