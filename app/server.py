@@ -42,6 +42,7 @@ def serve(service: str) -> None:
         log_level="warning",  # the observability room tells of start and stop
         access_log=False,  # `request.finished` says more
         server_header=False,
+        workers=settings.web_concurrency,  # or uvicorn reads the variable itself, and fails at one that is empty
         reset_contextvars=True,  # or a request on a keep-alive connection inherits what the one before it set
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_STOP,
