@@ -115,11 +115,6 @@ class Children:
         """Leave out one that ended, and is to be replaced."""
         self._running.remove(child)
 
-    def check(self) -> None:
-        """Raise `DemoError` if one of them ended."""
-        for child in self._running:
-            child.check()
-
 
 def _how(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -18,18 +18,15 @@ class Evidence(NamedTuple):
     spans: dict[tuple[str, str], list[Line]]
     samples: list[Line]
     faults: list[Line]
-    sent: list[Line]
 
 
 def read(folder: Path) -> Evidence:
     """Read the files of a run; `DemoError` if there are none."""
-    found = Evidence(defaultdict(list), defaultdict(list), [], [], [])
+    found = Evidence(defaultdict(list), defaultdict(list), [], [])
     for line in _lines(folder):
         event = line.get("event")
         if event == "metric.sample":
             found.samples.append(line)
-        elif event == "request.sent":
-            found.sent.append(line)
         elif line.get("span_id", "-") != "-":
             found.spans[line["service"], line["span_id"]].append(line)
         if event == "request.finished":

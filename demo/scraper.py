@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -13,6 +12,7 @@ from prometheus_client.samples import Sample
 
 from demo.children import DemoError
 from demo.services import Service
+from triage.moments import rfc3339
 
 _ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}
 _COUNT = "http_request_duration_seconds_count"
@@ -58,7 +58,7 @@ class Scraper:
         if service is self._services[0]:
             self.finished = int(sum(sample.value for sample in samples if sample.name == _COUNT))
         url = service.http.base_url
-        about = {"timestamp": _rfc3339(now), "event": "metric.sample", "service": service.child.name}
+        about = {"timestamp": rfc3339(now), "event": "metric.sample", "service": service.child.name}
         lines = "".join(_lines({**about, "instance": f"{url.host}:{url.port}"}, samples))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(lines)
@@ -77,7 +77,3 @@ def _lines(about: Mapping[str, object], samples: list[Sample]) -> Iterator[str]:
             "exemplar": exemplar,
         }
         yield json.dumps({**about, **says}, separators=(",", ":")) + "\n"
-
-
-def _rfc3339(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
