@@ -122,6 +122,7 @@ class NativeStack:
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
+        shutil.copytree(ROOT / "prometheus/rules", config / "rules", dirs_exist_ok=True)
         targets = {"api": [self._address("api"), self._address("api-2")], "payments": [self._address("payments")]}
         jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
