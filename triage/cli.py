@@ -13,6 +13,7 @@ from triage import arguments, sentences
 from triage.errors import CANNOT, CLOSED, INTERRUPTED, MISMATCH, CannotTellError, say
 from triage.harmless import harmless_json
 from triage.stores import StoreError
+from triage.tour.command import tour
 
 if TYPE_CHECKING:
     from triage.screen import Screen
@@ -26,6 +27,8 @@ cli = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+cli.command(epilog="Example: triage tour --once")(tour)
 
 Paths = Annotated[
     list[Path] | None,
