@@ -54,6 +54,7 @@ class NativeStack:
         self.services = Processes(self.lines)
         self.servers = Processes(self.folder)
         self._ports: dict[str, int] = {}
+        self._settings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Begin with nothing started."""
@@ -78,19 +79,27 @@ class NativeStack:
         """Return the address of a part, which keeps its port when it is started again."""
         return f"http://{self._address(name)}"
 
+    def environment(self) -> dict[str, str]:
+        """Return what the tour is told of it."""
+        parts = ("api", "prometheus", "loki", "alloy", "grafana")
+        return {f"{part.upper()}_URL": self.url(part) for part in parts}
+
     def _address(self, name: str) -> str:
         return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
 
     def start_services(self, database_url: str) -> None:
         """Start payments and two replicas of the main service."""
-        settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": self.url("payments"), "FAULTS": "on"}
+        self._settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": self.url("payments"), "FAULTS": "on"}
         for name in ("payments", "api", "api-2"):
-            service = name.removesuffix("-2")
-            port = self.url(name).rpartition(":")[2]
-            command = [sys.executable, "-m", "app", service]
-            self.services.start(name, command, {**settings, "PORT": port, "LOG_LEVEL": "debug"})
+            self.start_service(name, self.services)
         for name in ("payments", "api", "api-2"):
             self.services.answers(name, f"{self.url(name)}/readyz")
+
+    def start_service(self, name: str, among: Processes) -> None:
+        """Start one process of a service; its lines come into the folder of those that it is among."""
+        port = self.url(name).rpartition(":")[2]
+        command = [sys.executable, "-m", "app", name.removesuffix("-2")]
+        among.start(name, command, {**self._settings, "PORT": port, "LOG_LEVEL": "debug"})
 
     def start_loki(self) -> None:
         """Start Loki with the shipped file; its ports and its folder are others here."""
@@ -117,24 +126,28 @@ class NativeStack:
         self.servers.start("alloy", command, environment)
         self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
 
-    def start_prometheus(self) -> None:
-        """Start Prometheus with the shipped file; its targets are the native processes."""
+    def start_prometheus(self, api: str = "api", *, exemplars: bool = True) -> None:
+        """Start Prometheus with the shipped file; its targets are the native processes, of which `api` is the service."""
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
         shutil.copytree(ROOT / "prometheus/rules", config / "rules", dirs_exist_ok=True)
-        targets = {"api": [self._address("api"), self._address("api-2")], "payments": [self._address("payments")]}
+        targets = {"api": [self._address(api), self._address(f"{api}-2")], "payments": [self._address("payments")]}
         jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
-            "--enable-feature=exemplar-storage", f"--web.listen-address={self._address('prometheus')}",
+            f"--web.listen-address={self._address('prometheus')}",
+            *(["--enable-feature=exemplar-storage"] if exemplars else []),
         ]  # fmt: skip
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
 
-    def start_grafana(self) -> str | None:
-        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry."""
+    def start_grafana(self, **other: str) -> str | None:
+        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.
+
+        `other` are variables that are not as shipped.
+        """
         if not (home := os.environ.get("GRAFANA_HOME")):
             return None
         host, port = self._address("grafana").split(":")
@@ -149,6 +162,7 @@ class NativeStack:
             "GF_SERVER_ROOT_URL": f"{self.url('grafana')}/",
             "GF_SERVER_HTTP_ADDR": host,
             "GF_SERVER_HTTP_PORT": port,
+            **other,
         }
         self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
         self.servers.answers("grafana", f"{self.url('grafana')}/api/dashboards/uid/service")

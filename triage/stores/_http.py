@@ -9,7 +9,7 @@ import httpx2
 
 from triage.stores import StoreError
 
-_PATIENCE = 5.0  # seconds for an answer
+_PATIENCE = 3.0  # seconds for an answer
 _LONGEST = 200  # characters of a server's own words
 
 

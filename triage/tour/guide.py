@@ -12,16 +12,16 @@ from triage.tour.places import Places
 from triage.tour.say import Voice
 from triage.tour.walk import Walk, Walked
 
-_PAUSE = 5.0  # seconds between two looks
+_PAUSE, _SOON = 5.0, 1.0  # seconds between two looks; while parts start, less
 _START = 30.0  # seconds in which parts may still be starting
 _HICCUP = 12.0  # seconds in which something may be restarting
 _REST = 20.0  # seconds without a request that are worth a word
-_APART = 30.0  # seconds between two spikes
+_APART = 10.0  # seconds between two spikes
 _STORED = 0.99
 _RATIO = "job:log_lines_stored:ratio10m"
 
 State = Hop | str
-_WHOLE, _RESTING = "whole", "resting"
+WHOLE, RESTING = "whole", "resting"
 
 
 class Outcome(NamedTuple):
@@ -35,11 +35,11 @@ class Outcome(NamedTuple):
 def look(walk: Walk, now: float) -> Outcome:
     """Walk once."""
     try:
-        return Outcome(_WHOLE, walked=walk.step(now))
+        return Outcome(WHOLE, walked=walk.step(now))
     except BrokenError as exc:
         return Outcome(exc.hop, broken=exc)
     except RestingError:
-        return Outcome(_RESTING)
+        return Outcome(RESTING)
     except WaitingError:
         return Outcome(None)
 
@@ -57,6 +57,11 @@ class Guide:
         self._spike_end: float | None = None
         self._lost: Mapping[str, float] = {}
 
+    @property
+    def speaks(self) -> bool:
+        """Whether the first word is said."""
+        return self._said is not None
+
     def look(self, now: float) -> None:
         """Look once, and say what is new."""
         outcome = look(self._walk, now)
@@ -67,13 +72,13 @@ class Guide:
                 self._now = (outcome.state, now)
             if outcome.state != self._said and now - self._now[1] >= self._patience(outcome.state, now):
                 self._say(outcome, now)
-        if outcome.state == _WHOLE:
+        if outcome.state == WHOLE:
             self._tell(now)
 
     def _patience(self, state: State, now: float) -> float:
-        if state == _WHOLE:
+        if state == WHOLE:
             return 0.0
-        if state == _RESTING:
+        if state == RESTING:
             return _REST
         return _HICCUP if now - self._began > _START else _START
 
@@ -121,4 +126,4 @@ def keep_looking(places: Places, voice: Voice, healthy: Path | None) -> None:
     guide = Guide(places, voice, healthy, time.time())
     while True:
         guide.look(time.time())
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE if guide.speaks else _SOON)

@@ -1,4 +1,4 @@
-"""The hops of the walk, in order, and what a person does about each."""
+"""The hops of the walk, in order, and what a person does where one is broken."""
 
 from enum import StrEnum
 
@@ -16,20 +16,26 @@ class Hop(StrEnum):
     SOURCE = "data source"
 
 
-_LOGS = "`docker compose logs --tail 20"
-_UP = "`docker compose up --detach"
+def _mend(service: str, *more: str) -> tuple[str, ...]:
+    return (f"docker compose logs --tail 20 {service}", f"docker compose up --detach {service}", *more)
 
+
+#: What a person does, in lines: commands, and what they cannot mend.
 MENDS = {
-    Hop.SERVICE: f"See `docker compose ps --all`, and {_LOGS} api`: a wrong setting is one line there.",
-    Hop.STDOUT: "If `docker compose logs api` is empty, the engine's log driver is not json-file, which "
-    "docker-compose.yml asks for; else the service's stdout leads elsewhere.",
-    Hop.PROXY: f"See {_LOGS} docker-socket-proxy`, and {_UP} docker-socket-proxy`; with a rootless engine, "
-    "`DOCKER_SOCK=$XDG_RUNTIME_DIR/docker.sock docker compose up`.",
-    Hop.ALLOY: f"See {_LOGS} alloy`, and {_UP} alloy`.",
-    Hop.LOKI: f"See {_LOGS} loki alloy`, and {_UP} loki`.",
-    Hop.SCRAPE: f"See {_LOGS} prometheus`, and {_UP} prometheus`; who is scraped is said in prometheus/scrape/.",
-    Hop.EXEMPLARS: "Start Prometheus with --enable-feature=exemplar-storage, as docker-compose.yml does.",
-    Hop.SOURCE: f"See {_LOGS} grafana`, and {_UP} grafana`; its data sources are said in grafana/provisioning/.",
+    Hop.SERVICE: _mend("api", "A wrong setting is one line in its logs."),
+    Hop.STDOUT: (
+        "docker compose logs --tail 20 api",
+        "If that is empty, the engine's log driver is not json-file, which docker-compose.yml asks for.",
+        "If it is not, its lines are older, or the service's stdout leads elsewhere.",
+    ),
+    Hop.PROXY: _mend(
+        "docker-socket-proxy", "With a rootless engine: DOCKER_SOCK=$XDG_RUNTIME_DIR/docker.sock docker compose up"
+    ),
+    Hop.ALLOY: _mend("alloy"),
+    Hop.LOKI: _mend("loki"),
+    Hop.SCRAPE: _mend("prometheus", "Who is scraped is said in prometheus/scrape/."),
+    Hop.EXEMPLARS: ("Start Prometheus with --enable-feature=exemplar-storage, as docker-compose.yml does.",),
+    Hop.SOURCE: _mend("grafana", "Its data sources are said in grafana/provisioning/datasources/."),
 }
 
 

@@ -56,7 +56,8 @@ class Voice:
         """Name the first broken hop, and its mend."""
         self._at_time(now, ("The walk breaks here: ", "red"), (str(broken.hop.value), "bold red"))
         self._screen.line(_INDENT, broken.why.rstrip("."), ".")
-        self._screen.line(_INDENT, MENDS[broken.hop])
+        for mend in MENDS[broken.hop]:
+            self._screen.line(_INDENT, "  ", mend)
 
     def lost(self, job: str, ratio: float, now: float) -> None:
         """Say that lines are lost, although no part of the pipeline knows it."""

@@ -90,11 +90,15 @@ class Walk:
         raise self._reading.blame(request, now, others=bool(others))
 
     def _finished(self, request: Exemplar) -> Sequence[Line]:
-        """Return the lines of a request if there is the one that each has, which says that it is finished."""
+        """Return the lines of a request if there is the one that each has, which says that it is finished.
+
+        It is told by its span: another service finished a request of this trace, too, and may be read while this one is not.
+        """
         around = Window(request.arrived - 60, request.at + 60)
         with _of(Hop.LOKI):
             found = _logql.lines(self._at.loki, _logql.of_trace(request.trace_id), around)
-        return found if any(line.fields.get("event") == "request.finished" for line in found) else ()
+        said = {line.fields.get("span_id") for line in found if line.fields.get("event") == "request.finished"}
+        return found if request.span_id in said else ()
 
     def _scraped(self) -> None:
         with _of(Hop.SCRAPE):
