@@ -127,7 +127,7 @@ class NativeStack:
         self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
 
     def start_prometheus(self, api: str = "api", *, exemplars: bool = True) -> None:
-        """Start Prometheus with the shipped file; its targets are the native processes, of which `api` is the service."""
+        """Start Prometheus with the shipped file; its targets are the native processes, and `api` is the service."""
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
@@ -143,10 +143,10 @@ class NativeStack:
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
 
-    def start_grafana(self, **other: str) -> str | None:
+    def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
         """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.
 
-        `other` are variables that are not as shipped.
+        It is there when it answers at `ready`; `other` are variables that are not as shipped.
         """
         if not (home := os.environ.get("GRAFANA_HOME")):
             return None
@@ -165,5 +165,5 @@ class NativeStack:
             **other,
         }
         self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
-        self.servers.answers("grafana", f"{self.url('grafana')}/api/dashboards/uid/service")
+        self.servers.answers("grafana", f"{self.url('grafana')}{ready}")
         return self.url("grafana")

@@ -186,7 +186,7 @@ def _sent(nasty: str) -> list[Line]:
              "request_id": f"{nasty}-0-2", "method": nasty, "route": nasty, "status": 200}]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [["trace"], ["explain"], ["reconcile"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [["tour"], ["trace"], ["explain"], ["reconcile"]], ids=lambda words: words[0])
 def test_help(typed: Typed, words: list[str]) -> None:
     """Each command's help has an example."""
     code, out, _ = typed(*words, "--help")

@@ -16,6 +16,8 @@ LATE = 30.0  # seconds after which what has not come will not come
 _FRESH = 60.0  # seconds for which a request is a recent one
 _SETTLED = 2.0  # seconds in which lines come
 _BUCKETS = "http_request_duration_seconds_bucket"
+#: A server that was started again remembers for five minutes how its targets were before.
+_UP = f'up{{job="{SERVICE}"}} == 1 and timestamp(up{{job="{SERVICE}"}}) > time() - {LATE}'
 _SOURCES = ("prometheus", "loki")
 
 
@@ -66,8 +68,9 @@ class Walk:
 
     def _go_on(self, now: float) -> None:
         """Follow a later request where the lines of the first one are lost, and those of the later one have come."""
-        if self._request and self._before and now - self._request.at >= LATE and self._finished(self._before):
-            self._request = self._before
+        first, later = self._request, self._before
+        if first and later and now - first.at >= LATE and not self._finished(first) and self._finished(later):
+            self._request = later
 
     def _newest(self, now: float) -> Exemplar | None:
         """Return the last request of which the service's own page of metrics knows the id."""
@@ -92,7 +95,7 @@ class Walk:
     def _finished(self, request: Exemplar) -> Sequence[Line]:
         """Return the lines of a request if there is the one that each has, which says that it is finished.
 
-        It is told by its span: another service finished a request of this trace, too, and may be read while this one is not.
+        It is told by its span: another service finished a request of this trace, too, and its lines may come alone.
         """
         around = Window(request.arrived - 60, request.at + 60)
         with _of(Hop.LOKI):
@@ -102,8 +105,7 @@ class Walk:
 
     def _scraped(self) -> None:
         with _of(Hop.SCRAPE):
-            up = _promql.now(self._at.prometheus, f'up{{job="{SERVICE}"}}')
-            if any(value == 1 for _, value in up):
+            if _promql.now(self._at.prometheus, _UP):
                 return
             why = _promql.trouble(self._at.prometheus, SERVICE)
         raise BrokenError(Hop.SCRAPE, f"Prometheus does not scrape the service: {why}")
