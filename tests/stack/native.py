@@ -100,7 +100,12 @@ class NativeStack:
             f"-server.http-listen-address={host}", f"-server.http-listen-port={port}",
             f"-server.grpc-listen-port={free_port()}",
         ]  # fmt: skip
-        self.servers.start("loki", command, {"LOKI_DATA": f"{self.folder}/loki"})
+        environment = {
+            "LOKI_DATA": f"{self.folder}/loki",
+            "LOKI_RULES": str(ROOT / "loki/rules"),
+            "PROMETHEUS_URL": self.url("prometheus"),
+        }
+        self.servers.start("loki", command, environment)
         self.servers.answers("loki", f"{self.url('loki')}/ready")
 
     def start_alloy(self) -> None:
@@ -128,7 +133,8 @@ class NativeStack:
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
-            "--enable-feature=exemplar-storage", f"--web.listen-address={self._address('prometheus')}",
+            "--enable-feature=exemplar-storage", "--web.enable-remote-write-receiver",
+            f"--web.listen-address={self._address('prometheus')}",
         ]  # fmt: skip
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
