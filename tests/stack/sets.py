@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from tests.waiting import eventually
 PAGE = 5000  # what loki.yml allows for one answer
 _SECOND = 10**9
 _SLICE = 30 * _SECOND
+_LONGER = 7  # seconds; `max_backoff_period` is 5
 
 
 class Compared(NamedTuple):
@@ -92,26 +92,16 @@ def counted_lines(loki: str, selector: str, start: float, end: float) -> int:
     return sum(int(found["value"][1]) for found in answer["data"]["result"])
 
 
-def settled(loki: str, selector: str, start: float, written: int, seconds: float) -> float:
-    """Wait until Loki counts as many lines as were `written`, or no more of them; return how long that took.
-
-    What is never going to come is for the comparison to tell.
-    """
-    began = time.monotonic()
+def settled(loki: str, selector: str, start: float, seconds: float = 120) -> float:
+    """Wait until no more lines come, longer than Alloy waits between two tries; return when the last one had come."""
     counts: list[int] = []
+    came = [time.monotonic()]
 
     def look() -> bool:
         counts.append(counted_lines(loki, selector, start, time.time()))
-        return counts[-1] >= written or (len(counts) > _STILL and counts[-1] == counts[-_STILL] > 0)
+        if counts[-1] != counts[-2:][0] or not counts[-1]:
+            came.append(time.monotonic())
+        return time.monotonic() - came[-1] > _LONGER
 
-    eventually(look, f"{written} lines of {selector}", seconds, pause=1)
-    return time.monotonic() - began
-
-
-_STILL = 20  # looks without a change
-
-
-def moment(line: str) -> float:
-    """Return the time of a line as it was written, without reading the rest of it."""
-    stamp = line.partition('"timestamp":"')[2].partition('"')[0]
-    return datetime.fromisoformat(stamp).timestamp()
+    eventually(look, f"an end of the lines of {selector}", seconds, pause=0.5)
+    return came[-1]
