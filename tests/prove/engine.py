@@ -4,58 +4,68 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "spike-to-log-proof")
-_ENVIRONMENT = {**os.environ, "COMPOSE_PROJECT_NAME": PROJECT}
+_ENVIRONMENT = {**os.environ, "COMPOSE_PROJECT_NAME": os.environ.get("COMPOSE_PROJECT_NAME", "spike-to-log-proof")}
 
 
-def docker(*arguments: str, seconds: float = 180, text: str = "") -> str:
+def docker(*arguments: str, seconds: float = 180) -> str:
     """Run docker and return what it printed; one that fails is an error that shows what it said."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         ["docker", *arguments],  # noqa: S607
         env=_ENVIRONMENT,
         cwd=ROOT,
-        input=text,
         capture_output=True,
         text=True,
         check=False,
         timeout=seconds,
     )
     if done.returncode:
-        msg = f"docker {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}"
+        msg = f"docker {' '.join(arguments)[:200]} ended with {done.returncode}: {done.stderr[-2000:]}"
         raise AssertionError(msg)
     return done.stdout
 
 
-def compose(*arguments: str, seconds: float = 300, **environment: str) -> str:
-    """Run docker compose."""
-    _ENVIRONMENT.update(environment)
-    return docker("compose", *arguments, seconds=seconds)
+def started(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start docker compose, and go on."""
+    return subprocess.Popen(
+        ["docker", "compose", *arguments],  # noqa: S607
+        env=_ENVIRONMENT,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def up(*options: str, **environment: str) -> float:
     """Start the stack on empty volumes; return how long it took until all was healthy."""
+    _ENVIRONMENT.update(environment)
     down()
-    compose("build", "--quiet", seconds=1800)
+    docker("compose", "build", "--quiet", seconds=1800)
+    docker("compose", "create", "--quiet-pull", *options, seconds=1800)
     began = time.monotonic()
-    compose("up", "--wait", "--detach", "--quiet-pull", *options, seconds=600, **environment)
+    docker("compose", "up", "--wait", "--detach", *options, seconds=600)
     return time.monotonic() - began
 
 
 def down() -> None:
     """Stop it, and wipe its volumes."""
-    compose("down", "--volumes", "--timeout", "5")
+    docker("compose", "down", "--volumes", "--timeout", "5")
 
 
-def containers(*services: str) -> list[str]:
-    """Return the ids of the containers of services, or of all."""
-    return compose("ps", "--all", "--quiet", *services).split()
+def containers(*services: str) -> dict[str, str]:
+    """Return the ids of the containers of services, or of all, by their names: `api-replica-2`."""
+    ids = docker("compose", "ps", "--all", "--quiet", *services).split()
+    labels = {each["Id"]: each["Config"]["Labels"] for each in inspected(*ids)}
+    return {
+        f"{found['com.docker.compose.service']}-{found['com.docker.compose.container-number']}": name
+        for name, found in sorted(labels.items(), key=lambda pair: pair[1]["com.docker.compose.service"])
+    }
 
 
 def inspected(*ids: str) -> list[dict[str, Any]]:
@@ -64,50 +74,48 @@ def inspected(*ids: str) -> list[dict[str, Any]]:
     return found
 
 
-def health(container: str) -> str:
-    """Return `healthy`, `unhealthy` or `starting`, or the state of a container that does not run."""
-    state = inspected(container)[0]["State"]
-    return str(state["Health"]["Status"] if state["Running"] else state["Status"])
+def health(*ids: str) -> list[str]:
+    """Return `healthy`, `unhealthy` or `starting` of each container, or the state of one that does not run."""
+    states = [each["State"] for each in inspected(*ids)]
+    return [str(state["Health"]["Status"] if state["Running"] else state["Status"]) for state in states]
 
 
-def becomes(container: str, status: str, seconds: float = 90) -> float:
-    """Wait for a container's health; return how long that took."""
+def become(ids: Sequence[str], status: str, seconds: float = 90) -> list[float]:
+    """Wait until containers have a health; return how long each of them took."""
     began = time.monotonic()
-    eventually(lambda: health(container) == status, f"{container} to be {status}", seconds, pause=0.2)
-    return time.monotonic() - began
+    took: dict[str, float] = {}
+
+    def look() -> bool:
+        for name, now in zip(ids, health(*ids), strict=True):
+            if now == status:
+                took.setdefault(name, time.monotonic() - began)
+        return len(took) == len(ids)
+
+    eventually(look, f"{ids} to be {status}", seconds, pause=0.2)
+    return [took[name] for name in ids]
 
 
-def kill_and_start(container: str) -> float:
-    """Kill a container's process and start it again; return how long it took from the kill until it was healthy."""
+def kill_and_start(*ids: str) -> list[float]:
+    """Kill containers, and start them again; return how long each took until it was healthy."""
     began = time.monotonic()
-    docker("kill", "--signal", "KILL", container)
-    docker("start", container)
-    becomes(container, "healthy")
-    return time.monotonic() - began
+    docker("kill", "--signal", "KILL", *ids)
+    docker("start", *ids)
+    passed = time.monotonic() - began
+    return [passed + each for each in become(ids, "healthy")]
 
 
-def signal(container: str, name: str) -> None:
-    """Send a signal to all processes of a container, such as STOP: a process that hangs."""
-    # The first process of a container cannot be stopped from within it; `pause` freezes the health check, too.
-    pids = [row.split()[1] for row in docker("top", container).splitlines()[1:]]
-    subprocess.run(["kill", f"-{name}", *pids], check=False)  # noqa: S603, S607 - this machine is the engine's
+def signal(name: str, *ids: str) -> None:
+    """Send STOP or CONT to all processes of containers; the engine itself reaches the first one only."""
+    docker("kill", "--signal", name, *ids)
+    for container in ids:
+        if len(docker("top", container, "-o", "pid").split()) > _ALONE:
+            docker("exec", container, "sh", "-c", f"kill -{name} -1")
 
 
-def lines(container: str) -> Iterator[str]:
-    """Yield the lines that a container wrote, as far as its rotated files have them."""
-    process = subprocess.Popen(  # noqa: S603
-        ["docker", "logs", container],  # noqa: S607
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
-            yield line.removesuffix("\n")
-    process.wait()
+_ALONE = 2  # words: the head of the column, and one process
 
 
-def executed(service: str, command: Sequence[str]) -> str:
-    """Run a command in the container of a service, and return what it printed."""
-    return compose("exec", "--no-TTY", service, *command, seconds=1200)
+def save_lines(container: str, path: Path) -> None:
+    """Append the lines that a container wrote to a file, as far as its rotated files have them."""
+    with path.open("ab") as file:
+        subprocess.run(["docker", "logs", container], check=True, stdout=file, stderr=file)  # noqa: S607

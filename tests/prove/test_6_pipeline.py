@@ -1,0 +1,37 @@
+"""What carries lines is killed five times each under load, and Loki is away for a minute: no line is missing, none is twice."""
+
+import time
+
+from tests.prove import engine, report
+from tests.prove.conftest import OURS, Proof
+from tests.prove.test_5_loki_is_back import _since
+from tests.stack import sets
+
+
+def test_whoever_is_killed(proof: Proof) -> None:
+    """Alloy and Grafana, then Loki and the proxy, five times."""
+    ids = engine.containers("alloy", "grafana", "loki", "docker-socket-proxy")
+    took: dict[str, list[float]] = {name: [] for name in ids}
+    proof.start_load()
+    time.sleep(10)
+    for _ in range(5):
+        for pair in (("alloy-1", "grafana-1"), ("loki-1", "docker-socket-proxy-1")):
+            for name, seconds in zip(pair, engine.kill_and_start(*(ids[name] for name in pair)), strict=True):
+                took[name].append(seconds)
+    for name, seconds in took.items():
+        proof.report.row(report.KILLS, name.removesuffix("-1"), 5, max(seconds))
+
+    engine.docker("kill", "--signal", "KILL", ids["loki-1"])
+    time.sleep(60)
+    engine.docker("start", ids["loki-1"])
+    engine.become([ids["loki-1"]], "healthy")
+    time.sleep(3)
+    proof.stop_load()
+    proof.settled()
+    now = time.time()
+    written = (line.rstrip("\n") for file in proof.written(proof.began) for line in file.open())
+    stored = sets.stored_lines(proof.stack.loki, OURS, proof.began, now)
+    counted = sets.counted_lines(proof.stack.loki, OURS, proof.began, now)
+    found = sets.compare(_since(written, proof.began), stored, counted)
+    proof.report.lines("alloy, grafana, loki and the proxy are killed five times each, then Loki is away for 60 s", found)
+    assert found.equal
