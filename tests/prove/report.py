@@ -46,7 +46,9 @@ class Report:
     def write(self) -> None:
         """Write the page."""
         minutes = (time.monotonic() - self._began) / 60
-        page = _HEAD.format(day=f"{datetime.now(UTC):%Y-%m-%d}", minutes=minutes, cores=os.cpu_count(), users=self._users)
+        page = _HEAD.format(
+            day=f"{datetime.now(UTC):%Y-%m-%d}", minutes=minutes, cores=os.cpu_count(), users=self._users
+        )
         for title, (words, head, rows) in self._tables.items():
             cells = [head, ["---"] * len(head), *rows]
             text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
@@ -63,7 +65,7 @@ def new(users: int) -> Report:
     report.table(
         LINES,
         ["while", "lines written", "in Loki", "missing", "twice", "counted again"],
-        "Two sets, compared by the whole text of each line: what `docker logs` has, and what Loki returns. \"Counted again\" "
+        'Two sets, compared by the whole text of each line: what `docker logs` has, and what Loki returns. "Counted again" '
         "is what `count_over_time` counts beyond that: Alloy that was killed reads up to ten seconds again, and Loki shows "
         "such a line once, but counts some of them twice.",
     )

@@ -34,8 +34,16 @@ def test_nobody_writes_to_grafana(proof: Proof) -> None:
         writes = [
             ("POST", "/api/dashboards/db", dashboard),
             ("POST", "/api/folders", {"title": "mine"}),
-            ("POST", "/api/datasources", {"name": "mine", "type": "loki", "url": "http://loki:3100", "access": "proxy"}),
-            ("PUT", "/api/datasources/uid/loki", {"name": "mine", "type": "loki", "url": "http://x", "access": "proxy"}),
+            (
+                "POST",
+                "/api/datasources",
+                {"name": "mine", "type": "loki", "url": "http://loki:3100", "access": "proxy"},
+            ),
+            (
+                "PUT",
+                "/api/datasources/uid/loki",
+                {"name": "mine", "type": "loki", "url": "http://x", "access": "proxy"},
+            ),
             ("DELETE", "/api/datasources/uid/loki", None),
             ("DELETE", "/api/dashboards/uid/service", None),
             ("POST", "/api/admin/users", {"login": "mine", "password": "mine-mine"}),

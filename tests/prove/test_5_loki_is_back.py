@@ -5,14 +5,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
 import pytest
 
 from tests.emitted import Line
 from tests.prove import engine, report
-from tests.prove.conftest import AWAY, OURS, Proof
-from tests.stack import sets, stores
+from tests.prove.conftest import AWAY, USERS, Proof, lines_of
+from tests.stack import stores
 
 _RING = 260_000  # `max_exemplars` of prometheus.yml
 _HOURS = 6
@@ -32,32 +31,15 @@ def test_all_lines_are_there(proof: Proof, finished: dict[str, Line]) -> None:
     engine.become([container], "healthy")
     time.sleep(5)
     proof.stop_load()
-    late = proof.settled()
-    now = time.time()
-    stored = _noted(sets.stored_lines(proof.stack.loki, OURS, proof.began, now), finished)
-    files = proof.written(proof.began)
-    written = (line.rstrip("\n") for file in files for line in file.open())
-    counted = sets.counted_lines(proof.stack.loki, OURS, proof.began, now)
-    found = sets.compare(_since(written, proof.began), stored, counted)
-    proof.report.lines(f"Loki is away for {AWAY} s, see the kills", found)
-    proof.report.row(report.FIGURES, f"lines of {AWAY} s, after Loki is back, are there in", f"{late + 5:.0f} s")
-    assert found.equal
-    assert found.written > AWAY * 200
 
-
-def _noted(lines: Iterable[str], finished: dict[str, Line]) -> Iterator[str]:
-    for line in lines:
+    def note(line: str) -> None:
         if '"event":"request.finished"' in line:
             fields = json.loads(line)
             finished[fields["span_id"]] = fields
-        yield line
 
-
-def _since(lines: Iterable[str], began: float) -> Iterator[str]:
-    first = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began))
-    for line in lines:
-        if line.partition('"timestamp":"')[2][:19] >= first:
-            yield line
+    found = proof.compared(f"Loki is away for {AWAY} s, and others are killed", note)
+    assert found.equal
+    assert found.written > AWAY * USERS
 
 
 def test_every_dot_leads_to_its_line(proof: Proof, finished: dict[str, Line]) -> None:
@@ -65,13 +47,17 @@ def test_every_dot_leads_to_its_line(proof: Proof, finished: dict[str, Line]) ->
     found = [each for each in stores.exemplars(proof.stack.prometheus, proof.began) if each.time < time.time() - 20]
     dead = [each for each in found if not _leads(each, finished.get(each.labels["span_id"]))]
     instances = Counter(each.series["instance"] for each in found)
-    proof.report.row(report.FIGURES, f"exemplars of {len(instances)} instances that lead nowhere", f"{len(dead)} of {len(found):,}")
+    proof.report.row(
+        report.FIGURES, f"exemplars of {len(instances)} instances that lead nowhere", f"{len(dead)} of {len(found):,}"
+    )
     assert [] == dead
     assert len(instances) >= 4
 
     minutes = (time.time() - proof.began) / 60
     kept = len(found) / minutes * 60 * _HOURS
-    proof.report.row(report.FIGURES, f"exemplars in {_HOURS} hours of this load, of {_RING:,} that are kept", f"{kept:,.0f}")
+    proof.report.row(
+        report.FIGURES, f"exemplars in {_HOURS} hours of this load, of {_RING:,} that are kept", f"{kept:,.0f}"
+    )
     assert kept < _RING
 
 
@@ -90,10 +76,12 @@ def test_counters_add_up(proof: Proof) -> None:
         each["metric"]["instance"]: int(each["value"][1])
         for each in stores.query(proof.stack.prometheus, "sum by (instance) (log_records_total)")
     }
-    written: Counter[str] = Counter()
-    for file in proof.folder.glob(f"*-{proof.began:.0f}.jsonl"):
-        if not file.name.startswith("api-replica-1"):
-            written.update(line.partition('"instance":"')[2].partition('"')[0] for line in file.open())
+    written = Counter(
+        line.partition('"instance":"')[2].partition('"')[0]
+        for file in proof.folder.glob(f"{proof.began:.0f}-*.jsonl")
+        if "api-replica-1" not in file.name
+        for line in lines_of(file)
+    )
     assert len(written) == 3
     assert dict(written) == {instance: counted[instance] for instance in written}
 
@@ -102,7 +90,7 @@ def test_reconcile_says_how_many(proof: Proof) -> None:
     """The replica that was killed: only requests in flight have no line."""
     record = proof.folder / "sent.jsonl"
     record.write_text(engine.docker("compose", "exec", "--no-TTY", "loadtest", "cat", "/tmp/sent.jsonl"))  # noqa: S108
-    files = [str(file) for file in proof.folder.glob(f"api*-{proof.began:.0f}.jsonl")]
+    files = [str(file) for file in proof.folder.glob(f"{proof.began:.0f}-api*.jsonl")]
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record), *files],
         capture_output=True,

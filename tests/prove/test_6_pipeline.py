@@ -3,9 +3,7 @@
 import time
 
 from tests.prove import engine, report
-from tests.prove.conftest import OURS, Proof
-from tests.prove.test_5_loki_is_back import _since
-from tests.stack import sets
+from tests.prove.conftest import Proof
 
 
 def test_whoever_is_killed(proof: Proof) -> None:
@@ -27,11 +25,5 @@ def test_whoever_is_killed(proof: Proof) -> None:
     engine.become([ids["loki-1"]], "healthy")
     time.sleep(3)
     proof.stop_load()
-    proof.settled()
-    now = time.time()
-    written = (line.rstrip("\n") for file in proof.written(proof.began) for line in file.open())
-    stored = sets.stored_lines(proof.stack.loki, OURS, proof.began, now)
-    counted = sets.counted_lines(proof.stack.loki, OURS, proof.began, now)
-    found = sets.compare(_since(written, proof.began), stored, counted)
-    proof.report.lines("alloy, grafana, loki and the proxy are killed five times each, then Loki is away for 60 s", found)
+    found = proof.compared("alloy, grafana, loki and the proxy are killed five times each, then Loki is away for 60 s")
     assert found.equal

@@ -2,13 +2,14 @@
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 
 from tests.prove import engine, report
-from tests.prove.conftest import Proof
+from tests.prove.conftest import Proof, lines_of
 from tests.stack import sets
 from tests.waiting import eventually
 
@@ -23,9 +24,10 @@ def test_no_line_is_lost(proof: Proof) -> None:
     try:
         lags = list(_lags(proof.stack.loki, container))
         proof.settled(FLOOD)
-        written = _per_second(line for line in engine.docker("logs", container, seconds=300).splitlines())
+        engine.save_lines(container, proof.folder / "flood.jsonl")
     finally:
         engine.docker("rm", "--force", container)
+    written = Counter(line.partition('"timestamp":"')[2][:19] for line in lines_of(proof.folder / "flood.jsonl"))
     stored = _stored_per_second(proof.stack.loki, proof.began)
     total = sum(written.values())
     lost = sum(max(0, written[second] - stored.get(second, 0)) for second in written)
@@ -49,7 +51,9 @@ def _flood() -> str:
     options += [f"--log-opt={name}={value}" for name, value in api["HostConfig"]["LogConfig"]["Config"].items()]
     program = Path(__file__).with_name("flood.py").read_text()
     command = ["python", "-c", program, str(RATE), str(SECONDS)]
-    return engine.docker("run", "--detach", "--log-driver=json-file", *options, api["Config"]["Image"], *command).strip()
+    return engine.docker(
+        "run", "--detach", "--log-driver=json-file", *options, api["Config"]["Image"], *command
+    ).strip()
 
 
 def _lags(loki: str, container: str) -> Iterator[float]:
@@ -69,14 +73,6 @@ def _newest(client: httpx2.Client) -> float:
     answer = client.get("/loki/api/v1/query_range", params=parameters).raise_for_status().json()
     streams = answer["data"]["result"]
     return max((int(at) / 1e9 for stream in streams for at, _ in stream["values"]), default=0.0)
-
-
-def _per_second(lines: Iterator[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for line in lines:
-        second = line.partition('"timestamp":"')[2][:19]
-        found[second] = found.get(second, 0) + 1
-    return found
 
 
 def _stored_per_second(loki: str, began: float) -> dict[str, int]:
