@@ -59,7 +59,7 @@ def errors() -> timeseries.Panel:
 def rate_of_replicas() -> timeseries.Panel:
     """Build the panel that shows whether the load is shared."""
     return (
-        chart("Request rate by replica", unit="reqps")
+        chart("Rate by replica", unit="reqps")
         .description("Requests per second of each replica, by the `instance` that its lines and its dots have, too.")
         .span(8)
         .height(8)
@@ -72,7 +72,7 @@ def latency_of_replicas() -> timeseries.Panel:
     """Build the panel that shows whether one replica is slower than the others."""
     buckets = f"sum by (instance, le) (rate(http_request_duration_seconds_bucket{{{_JOB}}}[$__rate_interval]))"
     return (
-        chart("Request latency by replica (p99)", unit="s")
+        chart("Latency by replica (p99)", unit="s")
         .description("The p99 of each replica. One line above the others is a replica in trouble.")
         .span(8)
         .height(8)

@@ -46,8 +46,9 @@ def server(name: str) -> Path:
 class NativeStack:
     """Starts the parts in order and knows their addresses; they stop with the `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int = 2) -> None:
         """Make a folder for data and lines."""
+        self._api = ["api", *(f"api-{number}" for number in range(2, replicas + 1))]
         self.folder = short_folder()
         self.lines = self.folder / "lines"
         self.lines.mkdir()
@@ -82,14 +83,13 @@ class NativeStack:
         return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
 
     def start_services(self, database_url: str) -> None:
-        """Start payments and two replicas of the main service."""
+        """Start payments and the replicas of the main service."""
         settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": self.url("payments"), "FAULTS": "on"}
-        for name in ("payments", "api", "api-2"):
-            service = name.removesuffix("-2")
+        for name in ("payments", *self._api):
             port = self.url(name).rpartition(":")[2]
-            command = [sys.executable, "-m", "app", service]
+            command = [sys.executable, "-m", "app", name.partition("-")[0]]
             self.services.start(name, command, {**settings, "PORT": port, "LOG_LEVEL": "debug"})
-        for name in ("payments", "api", "api-2"):
+        for name in ("payments", *self._api):
             self.services.answers(name, f"{self.url(name)}/readyz")
 
     def start_loki(self) -> None:
@@ -123,7 +123,7 @@ class NativeStack:
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
         shutil.copytree(ROOT / "prometheus/rules", config / "rules", dirs_exist_ok=True)
-        targets = {"api": [self._address("api"), self._address("api-2")], "payments": [self._address("payments")]}
+        targets = {"api": [self._address(name) for name in self._api], "payments": [self._address("payments")]}
         jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
