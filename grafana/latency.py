@@ -12,14 +12,14 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColor
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.charts import GREY, PARTS, REST, UNSEEN, chart, color, stacked
-from grafana.parts import BLUE, LOKI, ORANGE, PROMETHEUS, VERMILION, counted, metric, variable
+from grafana.parts import BLUE, LOKI, OF_SERVICE, ORANGE, PROMETHEUS, VERMILION, counted, metric, variable
 
 _JOB = f'job="{variable("service")}"'
 # The bounds that are above the objective of 500 ms. Prometheus writes them with a point.
 _SLOW = r'le=~"1\\.0|2\\.5|5\\.0|10\\.0|\\+Inf"'
 _TIMES = ", ".join(["duration_ms", *(field for field in PARTS if field != "rest")])
 # Finished requests of all replicas. Debug lines are most of the lines, and none of these.
-_FINISHED = f'{{service_name="{variable("service")}", level!="debug"}} |= `"event":"request.finished"`'
+_FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
 
 
 def _buckets(only: str = "") -> str:
@@ -101,7 +101,6 @@ def spread() -> heatmap.Panel:
         .scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LINEAR))
         .tooltip(heatmap.HeatmapTooltip().mode(TooltipDisplayMode.SINGLE).y_histogram(False))
         .unit("none")
-        .no_value("No requests in this time.")
         .span(24)
         .height(8)
     )

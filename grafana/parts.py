@@ -46,6 +46,10 @@ def variable(name: str) -> str:
     return f"${{{name}:percentencode}}"
 
 
+#: The streams of the chosen service. Before the first request there is none to choose: Loki refuses a selector that may
+#: be empty, and finds nothing with this one.
+OF_SERVICE = f'service_name=~".+", service_name="{variable("service")}"'
+
 # What Loki knows of a line without reading it.
 _LABELS = frozenset({"service_name", "instance", "level", "trace_id"})
 

@@ -6,6 +6,7 @@ from grafana.parts import (
     AROUND,
     CLOCK,
     MILLISECONDS,
+    OF_SERVICE,
     ROW_TIME,
     SERVICE,
     TRACE_LOGS,
@@ -18,7 +19,7 @@ from grafana.parts import (
     variable,
 )
 
-_LINES = f'{{service_name="{variable("service")}"}}'
+_LINES = f"{{{OF_SERVICE}}}"
 _FINISHED = f'{_LINES} |= `"event":"request.finished"`'
 _LINK = f"{TRACE_LOGS}?var-trace_id=${{__value.raw}}&{AROUND.format(ROW_TIME)}"
 

@@ -47,7 +47,7 @@ def test_panels_say_what_they_are(dashboard: dict[str, Any]) -> None:
         assert panel["description"]
         assert {target["datasource"]["uid"] for target in panel["targets"]} <= sources
         if panel["type"] != "logs":  # which has words of its own for emptiness, and no setting for others
-            assert ("unit" if panel["type"] == "timeseries" else "noValue") in panel["fieldConfig"]["defaults"]
+            assert ("noValue" if panel["type"] == "table" else "unit") in panel["fieldConfig"]["defaults"]
     assert len({panel["title"] for panel in panels}) == len(panels)
 
 

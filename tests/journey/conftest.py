@@ -66,6 +66,10 @@ def fresh() -> Iterator[Stack]:
         stack = native.start()
         load = {"LOAD_TARGET": stack.api, "LOAD_PORT": str(free_port())}
         native.services.start("loadtest", [sys.executable, "-m", "loadtest"], load)
+        for name in ("api-2", "api-3"):
+            few = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(free_port()), "LOAD_USERS": "3"}
+            command = [sys.executable, "-m", "loadtest"]
+            native.services.start(f"load-{name}", command, {**few, "LOAD_INCIDENTS": "off"})
         yield stack
 
 

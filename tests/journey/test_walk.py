@@ -199,7 +199,7 @@ def test_a_user_leads_to_the_neighbours(visitor: Visitor, slow: stores.Exemplar)
     expect(of_user.get_by_role("link").first).to_be_visible()
     assert {name} == {cell.inner_text() for cell in of_user.get_by_role("gridcell").all()[7::8]}
     expect(panel(page, "Other requests of that second").get_by_role("link").first).to_be_visible()
-    visitor.picture(page, "4-the-neighbours")
+    visitor.picture(page, "4-the-neighbours", of_user)
     other = of_user.get_by_role("link").first
     other_id = other.inner_text()
     other.click()
@@ -209,7 +209,9 @@ def test_a_user_leads_to_the_neighbours(visitor: Visitor, slow: stores.Exemplar)
 
 def test_every_replica_is_shown(visitor: Visitor, fresh: Stack) -> None:
     """Side by side, by the word that its lines and its metrics have, too."""
-    replicas = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, 'up{job="api"} == 1')}
+    asked = 'rate(http_request_duration_seconds_count{job="api"}[1m]) > 0'
+    replicas = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, asked)}
+    assert replicas
     page = visitor.open(HOME)
     for title in ("Latency by replica", "Event loop lag by replica"):
         for replica in replicas:
@@ -220,7 +222,7 @@ def test_every_replica_is_shown(visitor: Visitor, fresh: Stack) -> None:
 def test_before_anything_happened(visitor: Visitor) -> None:
     """A time without requests says so, in every panel."""
     page = visitor.open(f"{HOME}?from=now-2d&to=now-47h")
-    for title in ("Slow requests only", "Latency heatmap", "Request rate by route", "Rate by replica"):
+    for title in ("Slow requests only", "Latency breakdown", "Request rate by route", "Rate by replica"):
         expect(panel(page, title).get_by_text("No requests in this time.")).to_be_visible()
     for title in ("Errors by route", "Errors and their lines"):
         expect(panel(page, title).get_by_text("No errors in this time.")).to_be_visible()
