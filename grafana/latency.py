@@ -12,14 +12,12 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColor
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.charts import GREY, PARTS, REST, UNSEEN, chart, color, stacked
-from grafana.parts import BLUE, LOKI, OF_SERVICE, ORANGE, PROMETHEUS, VERMILION, counted, metric, variable
+from grafana.parts import BLUE, FINISHED, LOKI, ORANGE, PROMETHEUS, VERMILION, counted, metric, variable
 
 _JOB = f'job="{variable("service")}"'
 # The bounds that are above the objective of 500 ms. Prometheus writes them with a point.
 _SLOW = r'le=~"1\\.0|2\\.5|5\\.0|10\\.0|\\+Inf"'
 _TIMES = ", ".join(["duration_ms", *(field for field in PARTS if field != "rest")])
-# Finished requests of all replicas. Debug lines are most of the lines, and none of these.
-_FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
 
 
 def _buckets(only: str = "") -> str:
@@ -123,10 +121,11 @@ def breakdown() -> timeseries.Panel:
         .no_value("No requests in this time.")
     )
     for field, (name, value) in PARTS.items():
-        parse = f"json {field}" if field != "rest" else f"json {_TIMES} | {REST}"
+        # Most lines lack most of the fields, and a word is found sooner than JSON is read.
+        parse = f'|= `"{field}":` | json {field}' if field != "rest" else f"| json {_TIMES} | {REST}"
         expr = (
-            f"sum(sum_over_time({_FINISHED} | {parse} | unwrap {field} [$__auto]))"
-            f" / sum(count_over_time({_FINISHED} [$__auto]))"
+            f"sum(sum_over_time({FINISHED} {parse} | unwrap {field} [$__auto]))"
+            f" / sum(count_over_time({FINISHED} [$__auto]))"
         )
         panel.with_target(counted(expr, name)).override_by_name(name, color(value))
     return panel

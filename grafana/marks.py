@@ -10,7 +10,7 @@ from grafana.parts import LOKI, OF_SERVICE, VERMILION
 def incidents() -> dashboard.AnnotationQuery:
     """Build the marks of faults that began and ended."""
     expr = (
-        f'{{{OF_SERVICE}}} |~ `"event":"fault.(started|ended)"`'
+        f'{{{OF_SERVICE}, level="warning"}} |~ `"event":"fault.(started|ended)"`'
         " | json event, fault, fault_users, fault_route"
         " | label_format whom=`{{if .fault_users}}users {{.fault_users}}{{else}}all users{{end}}`"
         " | label_format where=`{{if .fault_route}}at {{.fault_route}}{{else}}everywhere{{end}}`"

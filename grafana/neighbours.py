@@ -28,7 +28,7 @@ def of_the_user() -> table.Panel:
     """Build the table of the user's other requests within the time range."""
     user = variable("user")
     # The line filter is fast, and lets through what begins alike; the comparison is exact, and knows no empty user.
-    expr = f'{_OTHERS} |~ `"user_id":"?{user}` | {parsed(_COLUMNS)} | user_id="{user}" | user_id!=""'
+    expr = f'{_OTHERS} |~ `"user_id":"?{user}[,"}}]` | {parsed(_COLUMNS)} | user_id="{user}" | user_id!=""'
     return (
         _table(expr)
         .title("Other requests of that user")

@@ -50,6 +50,9 @@ def variable(name: str) -> str:
 #: be empty, and finds nothing with this one.
 OF_SERVICE = f'service_name=~".+", service_name="{variable("service")}"'
 
+#: Its finished requests. Debug lines are most of the lines, and none of these.
+FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
+
 # What Loki knows of a line without reading it.
 _LABELS = frozenset({"service_name", "instance", "level", "trace_id"})
 

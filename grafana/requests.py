@@ -5,6 +5,7 @@ from grafana_foundation_sdk.builders import table
 from grafana.parts import (
     AROUND,
     CLOCK,
+    FINISHED,
     MILLISECONDS,
     OF_SERVICE,
     ROW_TIME,
@@ -19,8 +20,6 @@ from grafana.parts import (
     variable,
 )
 
-_LINES = f"{{{OF_SERVICE}}}"
-_FINISHED = f'{_LINES} |= `"event":"request.finished"`'
 _LINK = f"{TRACE_LOGS}?var-trace_id=${{__value.raw}}&{AROUND.format(ROW_TIME)}"
 
 TRACE_ID = Column("Trace id: its lines", {**links("Lines of this request", _LINK), "custom.width": 290})
@@ -44,7 +43,7 @@ def slowest() -> table.Panel:
         "upstream_ms": Column("Upstream", MILLISECONDS),
         "instance": REPLICA,
     }
-    expr = f"{_FINISHED} | {parsed(columns)} | duration_ms > {variable('slow_ms')}"
+    expr = f"{FINISHED} | json duration_ms | duration_ms > {variable('slow_ms')} | {parsed(columns)}"
     numbers = converted("number", "duration_ms", "db_ms", "upstream_ms")
     return (
         table_of_lines(expr, columns, 5000, [numbers, largest_first("duration_ms")])
@@ -71,7 +70,7 @@ def failed() -> table.Panel:
         "duration_ms": Column("Duration", MILLISECONDS),
         "instance": REPLICA,
     }
-    expr = f"{_FINISHED} | {parsed(columns)} | status >= 400"
+    expr = f'{FINISHED} |~ `"status":[45]` | {parsed(columns)}'
     return (
         table_of_lines(expr, columns, 500, [converted("number", "duration_ms")])
         .title("Errors and their lines")
@@ -91,7 +90,7 @@ def incidents() -> table.Panel:
         "fault_route": Column("Route", {"noValue": "all"}),
         "fault_until": Column("Ended, or will"),
     }
-    expr = f'{_LINES} |= `"event":"fault.started"` | {parsed(columns)}'
+    expr = f'{{{OF_SERVICE}, level="warning"}} |= `"event":"fault.started"` | {parsed(columns)}'
     return (
         table_of_lines(expr, columns, 100)
         .title("Recent incidents")

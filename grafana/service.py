@@ -11,7 +11,7 @@ INTRODUCTION = f"""\
 The latency below is a histogram whose exemplars carry trace ids, and the lines of all services carry the same ids: \
 no tracing backend is involved.
 You have an id, from the `X-Trace-ID` of a response? Paste it into the box above, press Enter, and \
-[show its lines]({TRACE_LOGS}?var-trace_id=${{trace_id:percentencode}}&from=now-24h&to=now) · \
+[show its lines]({TRACE_LOGS}?var-trace_id=${{trace_id:percentencode}}&from=now-1h&to=now) · \
 [make other load](http://localhost:8089) (port 8089)"""
 
 

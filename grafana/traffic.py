@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import timeseries
 
 from grafana.charts import GREY, PURPLE, SKY, bars, chart, color, stacked
-from grafana.parts import BLUE, GREEN, LOKI, OF_SERVICE, ORANGE, counted, metric, variable
+from grafana.parts import BLUE, FINISHED, GREEN, LOKI, ORANGE, counted, metric, variable
 
 _JOB = f'job="{variable("service")}"'
 _REQUESTS = f"http_request_duration_seconds_count{{{_JOB}}}"
@@ -36,10 +36,7 @@ def rate() -> timeseries.Panel:
 
 def errors() -> timeseries.Panel:
     """Build the panel of what went wrong."""
-    expr = (
-        f"sum by (route, status) (count_over_time({{{OF_SERVICE}}}"
-        ' |= `"event":"request.finished"` | json route, status | status >= 400 [$__auto]))'
-    )
+    expr = f'sum by (route, status) (count_over_time({FINISHED} |~ `"status":[45]` | json route, status [$__auto]))'
     return (
         bars(chart("Errors by route and status", unit="none"))
         .description(

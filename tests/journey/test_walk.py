@@ -209,9 +209,14 @@ def test_a_user_leads_to_the_neighbours(visitor: Visitor, slow: stores.Exemplar)
 
 def test_every_replica_is_shown(visitor: Visitor, fresh: Stack) -> None:
     """Side by side, by the word that its lines and its metrics have, too."""
-    asked = 'rate(http_request_duration_seconds_count{job="api"}[1m]) > 0'
-    replicas = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, asked)}
-    assert replicas
+    known = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, 'up{job="api"}')}
+    asked = 'sum by (instance) (rate(http_request_duration_seconds_count{job="api"}[1m])) > 0'
+
+    def replicas_at_work() -> set[str]:
+        at_work = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, asked)}
+        return at_work if at_work == known else set()
+
+    replicas = eventually(replicas_at_work, "requests at every replica", seconds=120)
     page = visitor.open(HOME)
     for title in ("Latency by replica", "Event loop lag by replica"):
         for replica in replicas:
