@@ -43,6 +43,10 @@ servers: setup ## Build Loki, Prometheus and Alloy for test-stack, once (30 minu
 test-stack: setup ## Run the tests against real servers: native ones, or with STACK=up those of docker compose.
 	@$(PYTHON) -m pytest tests/stack tests/journey
 
+.PHONY: pictures
+pictures: setup ## Take the pictures of the pages, on the walk in a browser; with STACK=up, of the stack of docker compose.
+	@PICTURES=docs/pictures $(PYTHON) -m pytest tests/journey
+
 .PHONY: dashboards
 dashboards: setup ## Write grafana/dashboards/*.json from their source.
 	@$(PYTHON) -m grafana.build
