@@ -159,7 +159,8 @@ def _parts() -> barchart.Panel:
 
 
 def _all_lines() -> logs.Panel:
-    expr = f"{_LINES} | label_format line=`{{{{__line__}}}}` | json | json payload | drop {_TWICE} | line_format `{_READABLE}`"
+    fields = f"label_format line=`{{{{__line__}}}}` | json | json payload | drop {_TWICE}"
+    expr = f"{_LINES} | {fields} | line_format `{_READABLE}`"
     return (
         logs.Panel()
         .title("Lines of all services")
