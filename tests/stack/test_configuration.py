@@ -28,7 +28,7 @@ def test_prometheus_accepts_its_files() -> None:
 
 def test_alerts_fire_when_they_should_and_not_otherwise() -> None:
     """For each alert: not yet, now, over; no requests at all, the first failure, both windows, what does not count."""
-    judged("promtool", "test", "rules", *sorted((ROOT / "prometheus/tests").glob("*.yml")))
+    judged("promtool", "test", "rules", *sorted((ROOT / "prometheus/rules/tests").glob("*.yml")))
 
 
 def test_loki_accepts_its_file() -> None:
