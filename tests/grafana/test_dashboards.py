@@ -79,6 +79,8 @@ def test_queries_quote_what_people_type() -> None:
         "${slow_ms:percentencode}",
         "$__rate_interval",
         "$__auto",
+        "${__from}",
+        "${__to}",
     } == variables
 
 
