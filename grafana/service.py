@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from grafana import latency, marks, requests, traffic
+from grafana.alerts import alerts_as_marks
 from grafana.parts import TRACE_LOGS, service_variable, words
 
 INTRODUCTION = f"""\
@@ -37,6 +38,7 @@ def service() -> dashboard.Dashboard:
         .with_variable(dashboard.TextBoxVariable("trace_id").label("trace id").default_value(""))
         .annotation(marks.incidents())
         .annotation(marks.runs())
+        .annotation(alerts_as_marks())
         .with_panel(words(INTRODUCTION, 3))
         .with_panel(latency.latency())
         .with_panel(latency.slow_dots())

@@ -83,6 +83,8 @@ def test_queries_quote_what_people_type() -> None:
         "${second:percentencode}",
         "$__rate_interval",
         "$__auto",
+        "${__from}",
+        "${__to}",
     } == variables
 
 
