@@ -7,6 +7,7 @@ from pathlib import Path
 from demo import answers, plot
 from demo.answers import Answers
 from demo.evidence import Line
+from triage import short_lines
 from triage.explain import Explanation
 from triage.model import Line as Written
 from triage.moments import clock, seconds
@@ -15,8 +16,6 @@ from triage.screen import Screen
 _HEIGHT, _WIDTH = 4, 96
 _MOST_LINES = 10
 _MOST_CAUSES = 2
-_COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
-_FACTS = ("statement_ms", "status", "duration_ms", "db_ms")
 
 
 def tell(screen: Screen, folder: Path) -> None:
@@ -81,13 +80,7 @@ def _lines(screen: Screen, lines: Sequence[Written]) -> None:
     services = sorted({str(line.fields.get("service")) for line in lines})
     which = "slow request, from both services" if len(services) > 1 else "slow request"
     screen.line((f"The lines of one {which}", "bold"), f": {lines[0].fields.get('trace_id')}")
-    rows = []
-    for at, fields in lines[:_MOST_LINES]:
-        style = _COLOURS.get(str(fields.get("level")), "")
-        facts = [f"{name}={fields[name]}" for name in _FACTS if name in fields]
-        says = " ".join([str(fields.get("message")), *facts])
-        rows.append((clock(at), str(fields.get("service")), (str(fields.get("level")), style), (says, style)))
-    screen.table(rows)
+    short_lines.show(screen, lines[:_MOST_LINES])
 
 
 def _common(screen: Screen, explanation: Explanation, faults: Sequence[Line]) -> None:

@@ -1,6 +1,17 @@
-"""What is typed: `--jsonl` takes several paths, which Typer's options do not."""
+"""What is typed: options of several commands, of which `--jsonl` takes several paths, as Typer's do not."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Option("--jsonl", metavar="PATH...", help="Files and folders of lines to read; also *.jsonl.gz."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON instead of text.")]
+Service = Annotated[str, typer.Option(help="Whose requests.")]
 
 _MANY = "--jsonl"
 

@@ -10,9 +10,11 @@ import typer
 from typer._click.exceptions import ClickException
 
 from triage import arguments, sentences
+from triage.arguments import AsJson, Paths, Service
 from triage.errors import CANNOT, CLOSED, INTERRUPTED, MISMATCH, CannotTellError, say
 from triage.harmless import harmless_json
 from triage.stores import StoreError
+from triage.tour.command import tour
 
 if TYPE_CHECKING:
     from triage.screen import Screen
@@ -27,12 +29,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Paths = Annotated[
-    list[Path] | None,
-    typer.Option("--jsonl", metavar="PATH...", help="Files and folders of lines to read; also *.jsonl.gz."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON instead of text.")]
-Service = Annotated[str, typer.Option(help="Whose requests.")]
+cli.command(epilog="Example: triage tour --once")(tour)
 
 
 @cli.command(epilog="Example: triage trace 0198f2a3c1d27c3e8d4f5a6b7c8d9e0f --jsonl run/")

@@ -81,6 +81,11 @@ class NativeStack:
         """Return the address of a part, which keeps its port when it is started again."""
         return f"http://{self._address(name)}"
 
+    def environment(self) -> dict[str, str]:
+        """Return what the tour is told of it."""
+        parts = ("api", "prometheus", "loki", "alloy", "grafana")
+        return {f"{part.upper()}_URL": self.url(part) for part in parts}
+
     def _address(self, name: str) -> str:
         return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
 
@@ -92,11 +97,12 @@ class NativeStack:
         for name in SERVICES:
             self.services.answers(name, f"{self.url(name)}/readyz")
 
-    def start_service(self, name: str, **environment: str) -> None:
-        """Start a service or one of its replicas, which is named for it."""
+    def start_service(self, name: str, among: Processes | None = None, **environment: str) -> None:
+        """Start a service or one of its replicas, which is named for it; its lines come to those that it is among."""
         port = self.url(name).rpartition(":")[2]
         command = [sys.executable, "-m", "app", name.partition("-")[0]]
-        self.services.start(name, command, {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **environment})
+        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **environment}
+        (among or self.services).start(name, command, settings)
 
     def start_loki(self) -> None:
         """Start Loki with the shipped file; its ports and its folder are others here."""
@@ -129,21 +135,22 @@ class NativeStack:
         self.servers.start("alloy", command, environment)
         self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
 
-    def start_prometheus(self) -> None:
-        """Start Prometheus with the shipped file; its targets are the native processes."""
+    def start_prometheus(self, api: str = "api", *, exemplars: bool = True) -> None:
+        """Start Prometheus with the shipped file; its targets are the native processes, and `api` is the service."""
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
         self._copy_rules("prometheus/rules", "prometheus/rules")
         targets: dict[str, list[str]] = {}
         for name in SERVICES:
-            targets.setdefault(name.partition("-")[0], []).append(self._address(name))
+            where = name.replace("api", api)
+            targets.setdefault(name.partition("-")[0], []).append(self._address(where))
         jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
-            "--enable-feature=exemplar-storage", "--web.enable-remote-write-receiver",
-            f"--web.listen-address={self._address('prometheus')}",
+            "--web.enable-remote-write-receiver", f"--web.listen-address={self._address('prometheus')}",
+            *(["--enable-feature=exemplar-storage"] if exemplars else []),
         ]  # fmt: skip
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
@@ -156,8 +163,11 @@ class NativeStack:
                 text = text.replace(usual, quick)
             file.write_text(text)
 
-    def start_grafana(self) -> str | None:
-        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry."""
+    def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
+        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.
+
+        It is there when it answers at `ready`; `other` are variables that are not as shipped.
+        """
         if not (home := os.environ.get("GRAFANA_HOME")):
             return None
         host, port = self._address("grafana").split(":")
@@ -172,7 +182,8 @@ class NativeStack:
             "GF_SERVER_ROOT_URL": f"{self.url('grafana')}/",
             "GF_SERVER_HTTP_ADDR": host,
             "GF_SERVER_HTTP_PORT": port,
+            **other,
         }
         self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
-        self.servers.answers("grafana", f"{self.url('grafana')}/api/dashboards/uid/service")
+        self.servers.answers("grafana", f"{self.url('grafana')}{ready}")
         return self.url("grafana")
