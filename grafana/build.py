@@ -14,10 +14,11 @@ def built() -> dict[str, str]:
     # The SDK prefers dashboards of the second kind, which Grafana 12 cannot provision from files.
     warnings.filterwarnings("ignore", "Prefer using dashboardv2", DeprecationWarning)
     from grafana.service import service  # noqa: PLC0415
+    from grafana.stack_health import stack_health  # noqa: PLC0415
     from grafana.trace_logs import trace_logs  # noqa: PLC0415
 
     files = {}
-    for builder in (service(), trace_logs()):
+    for builder in (service(), trace_logs(), stack_health()):
         model = builder.build()
         files[f"{model.uid}.json"] = json.dumps(model, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
     return files
