@@ -15,10 +15,11 @@ def built() -> dict[str, str]:
     warnings.filterwarnings("ignore", "Prefer using dashboardv2", DeprecationWarning)
     from grafana.service import service  # noqa: PLC0415
     from grafana.slo import slo  # noqa: PLC0415
+    from grafana.stack_health import stack_health  # noqa: PLC0415
     from grafana.trace_logs import trace_logs  # noqa: PLC0415
 
     files = {}
-    for builder in (service(), trace_logs(), slo()):
+    for builder in (service(), trace_logs(), slo(), stack_health()):
         model = builder.build()
         # Grafana would number them itself, in this way; alerts and links name panels by these numbers.
         for number, panel in enumerate(model.panels or [], start=1):

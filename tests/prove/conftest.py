@@ -97,7 +97,7 @@ def _noted(line: str, note: Callable[[str], None]) -> str:
 
 @pytest.fixture(scope="session")
 def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
-    """Start the stack on empty volumes, with three replicas and no load; afterwards, write the page and wipe the rest."""
+    """Start the stack on empty volumes, with three replicas and no load; at the end, write the page and wipe it."""
     if not shutil.which("docker"):
         pytest.skip("docker is not here")
     found = report.new(USERS)

@@ -61,8 +61,9 @@ def test_the_engine_answers_five_questions() -> None:
     """Alloy may list containers and read their lines; whatever else it asks of the engine's API is refused."""
 
     def ask(method: str, path: str) -> str:
-        words = f'exec 3<>/dev/tcp/docker-socket-proxy/2375; printf "{method} {path} HTTP/1.0\\r\\n\\r\\n" >&3; read -r _ code _ <&3'
-        return engine.docker("compose", "exec", "--no-TTY", "alloy", "bash", "-c", f"{words}; echo $code").strip()
+        request = f'printf "{method} {path} HTTP/1.0\\r\\n\\r\\n" >&3; read -r _ code _ <&3; echo $code'
+        words = f"exec 3<>/dev/tcp/docker-socket-proxy/2375; {request}"
+        return engine.docker("compose", "exec", "--no-TTY", "alloy", "bash", "-c", words).strip()
 
     name = engine.containers("api")["api-1"]
     assert {"200"} == {ask("GET", path) for path in ("/_ping", "/containers/json", f"/containers/{name}/json")}
@@ -78,7 +79,8 @@ def test_the_engine_answers_five_questions() -> None:
 @pytest.mark.usefixtures("proof")
 def test_no_one_else_reaches_the_engine() -> None:
     """The proxy is on a network of its own, and its name is known to nobody but Alloy."""
-    code = "import socket\ntry: socket.create_connection(('docker-socket-proxy', 2375), 2)\nexcept OSError: print('refused')"
+    connect = "socket.create_connection(('docker-socket-proxy', 2375), 2)"
+    code = f"import socket\ntry: {connect}\nexcept OSError: print('refused')"
     for service in ("api", "payments", "loadtest"):
         assert "refused" in engine.docker("compose", "exec", "--no-TTY", service, "python", "-c", code)
 

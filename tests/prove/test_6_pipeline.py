@@ -1,4 +1,4 @@
-"""What carries lines is killed five times each under load, and Loki is away for a minute: no line is missing, none is twice."""
+"""What carries lines is killed five times each under load, and Loki is away for a minute: no line is lost."""
 
 import time
 
@@ -16,8 +16,8 @@ def test_whoever_is_killed(proof: Proof) -> None:
         for pair in (("alloy-1", "grafana-1"), ("loki-1", "docker-socket-proxy-1")):
             for name, seconds in zip(pair, engine.kill_and_start(*(ids[name] for name in pair)), strict=True):
                 took[name].append(seconds)
-    for name, seconds in took.items():
-        proof.report.row(report.KILLS, name.removesuffix("-1"), 5, max(seconds))
+    for name, times in took.items():
+        proof.report.row(report.KILLS, name.removesuffix("-1"), len(times), max(times))
 
     engine.docker("kill", "--signal", "KILL", ids["loki-1"])
     time.sleep(60)
