@@ -24,7 +24,7 @@ story: setup ## Run the demo, and put the story that it tells into the README.
 
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
-	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey
+	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove
 
 .PHONY: lint
 lint: setup ## Look at format, style and types.
@@ -42,6 +42,14 @@ servers: setup ## Build Loki, Prometheus and Alloy for test-stack, once (30 minu
 .PHONY: test-stack
 test-stack: setup ## Run the tests against real servers: native ones, or with STACK=up those of docker compose.
 	@$(PYTHON) -m pytest tests/stack tests/journey
+
+.PHONY: pictures
+pictures: setup ## Take the pictures of the pages, on the walk in a browser; with STACK=up, of the stack of docker compose.
+	@PICTURES=docs/pictures $(PYTHON) -m pytest tests/journey
+
+.PHONY: prove-stack
+prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (22 minutes).
+	@$(PYTHON) -m pytest tests/prove --capture=no
 
 .PHONY: dashboards
 dashboards: setup ## Write grafana/dashboards/*.json from their source.
@@ -64,6 +72,10 @@ eval: setup ## Ask `triage explain` for the cause of 35 runs of the demo; writes
 .PHONY: bench-triage
 bench-triage: setup ## Measure how long triage takes on a million lines; writes bench/TRIAGE.md (1 minute).
 	@$(PYTHON) -m bench.triage
+
+.PHONY: bench-stack
+bench-stack: setup ## Measure how soon the stack is healthy, and its memory; writes bench/STACK.md (10 minutes).
+	@$(PYTHON) -m bench.stack
 
 .PHONY: format
 format: setup ## Format the code.

@@ -46,6 +46,13 @@ def variable(name: str) -> str:
     return f"${{{name}:percentencode}}"
 
 
+#: The streams of the chosen service. Before the first request there is none to choose: Loki refuses a selector that may
+#: be empty, and finds nothing with this one.
+OF_SERVICE = f'service_name=~".+", service_name="{variable("service")}"'
+
+#: Its finished requests. Debug lines are most of the lines, and none of these.
+FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
+
 # What Loki knows of a line without reading it.
 _LABELS = frozenset({"service_name", "instance", "level", "trace_id"})
 
@@ -105,27 +112,31 @@ def table_of_lines(
 ) -> table.Panel:
     """Return a table whose columns are labels of the lines that `expr` finds, which has `parsed` them."""
     panel = table.Panel().datasource(LOKI).with_target(lines(expr, most)).cell_height(TableCellHeight.SM)
-    paths = [{"path": _field(name), "alias": name} for name in columns]
-    panel.with_transformation(
-        DataTransformerConfig(
-            id_val="extractFields",
-            options={"source": "labels", "format": "json", "jsonPaths": paths, "replace": True},
-        )
-    )
+    panel.with_transformation(extracted({name: _field(name) for name in columns}))
     panel.with_transformation(converted("time", "Time"))
     for transformation in extra:
         panel.with_transformation(transformation)
-    order = {name: index for index, name in enumerate(columns)}
-    panel.with_transformation(
-        DataTransformerConfig(
-            id_val="organize", options={"indexByName": order, "excludeByName": {}, "renameByName": {}}
-        )
-    )
+    panel.with_transformation(in_order(list(columns)))
     for name, column in columns.items():
         # A cell without a value would show the text of the empty table.
         properties = {"displayName": column.title, "noValue": "-", **column.properties}
         panel.override_by_name(name, [DynamicConfigValue(id_val=key, value=value) for key, value in properties.items()])
     return panel
+
+
+def extracted(fields: Mapping[str, str]) -> DataTransformerConfig:
+    """Make labels of the lines the fields of rows; `fields` are their new names, and the old ones."""
+    paths = [{"path": label, "alias": name} for name, label in fields.items()]
+    options = {"source": "labels", "format": "json", "jsonPaths": paths, "replace": True}
+    return DataTransformerConfig(id_val="extractFields", options=options)
+
+
+def in_order(fields: Sequence[str]) -> DataTransformerConfig:
+    """Put the fields into an order."""
+    order = {name: index for index, name in enumerate(fields)}
+    return DataTransformerConfig(
+        id_val="organize", options={"indexByName": order, "excludeByName": {}, "renameByName": {}}
+    )
 
 
 def converted(to: str, *fields: str) -> DataTransformerConfig:

@@ -1,10 +1,20 @@
 """The dashboard `trace-logs`: one request, by its id; the walk's end, and the way back."""
 
-from grafana_foundation_sdk.builders import dashboard, logs, table
-from grafana_foundation_sdk.models.common import LogsSortOrder
-from grafana_foundation_sdk.models.dashboard import VariableHide
+from grafana_foundation_sdk.builders import barchart, common, dashboard, logs, table
+from grafana_foundation_sdk.models.common import (
+    LegendDisplayMode,
+    LegendPlacement,
+    LogsSortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+    VisibilityMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, VariableHide
 from grafana_foundation_sdk.models.loki import LokiQueryDirection
 
+from grafana import neighbours
+from grafana.charts import PARTS, REST, color
 from grafana.parts import (
     AROUND,
     CLOCK,
@@ -14,6 +24,8 @@ from grafana.parts import (
     SERVICE,
     Column,
     converted,
+    extracted,
+    in_order,
     largest_first,
     lines,
     links,
@@ -31,11 +43,14 @@ without a `traceparent`, the `X-Request-ID` that you sent yourself. The time ran
 
 _LINES = f'{{service_name=~".+"}} | trace_id="{variable("trace_id")}" | trace_id!=""'
 
-# Service, route and message, and what makes a line worth reading. Its details have the JSON, as `line`.
+_FINISHED = f'{_LINES} |= `"event":"request.finished"`'
+
+# Service, route and message, and what makes a line worth reading: of a failure, its kind and the payload. Its details
+# have the JSON, as `line`.
 _READABLE = (
     '{{printf "%-9s" .service_name}}{{if .route}} {{.method}} {{.route}}{{end}} {{.message}}'
     "{{if .status}} {{.status}} in {{.duration_ms}} ms{{end}}{{if .statement_ms}} in {{.statement_ms}} ms{{end}}"
-    "{{if .error_type}} {{.error_type}}{{end}}"
+    "{{if .error_type}} {{.error_type}}{{end}}{{if .payload}} {{.payload}}{{end}}"
 )
 
 # What is a label already, and would be shown twice.
@@ -44,7 +59,7 @@ _TWICE = "instance_extracted, level_extracted, trace_id_extracted, service"
 
 def trace_logs() -> dashboard.Dashboard:
     """Build the dashboard."""
-    return (
+    builder = (
         dashboard.Dashboard("Trace logs")
         .uid("trace-logs")
         .description("The log lines of one request.")
@@ -64,8 +79,14 @@ def trace_logs() -> dashboard.Dashboard:
         )
         .with_panel(words(INTRODUCTION, 2))
         .with_panel(_facts())
+        .with_panel(_parts())
         .with_panel(_all_lines())
+        .with_panel(neighbours.of_the_user())
+        .with_panel(neighbours.of_the_second())
     )
+    for variable_of_a_click in neighbours.variables():
+        builder.with_variable(variable_of_a_click)
+    return builder
 
 
 def _facts() -> table.Panel:
@@ -82,10 +103,11 @@ def _facts() -> table.Panel:
         "db_ms": Column("Database", MILLISECONDS),
         "pool_wait_ms": Column("Pool wait", MILLISECONDS),
         "upstream_ms": Column("Upstream", MILLISECONDS),
-        "user_id": Column("User", {"custom.width": 50}),
+        "user_id": Column("User", {**neighbours.TO_NEIGHBOURS, "custom.width": 60}),
         "request_id": Column("Request id", {"custom.width": 210}),
+        "second": Column("Second", {"custom.hideFrom.viz": True}),
     }
-    expr = f'{_LINES} |= `"event":"request.finished"` | {parsed(columns)}'
+    expr = f"{_FINISHED} | {parsed(columns)} | {neighbours.SECOND}"
     return (
         table_of_lines(
             expr,
@@ -95,15 +117,50 @@ def _facts() -> table.Panel:
             [converted("number", "duration_ms", "db_ms", "pool_wait_ms", "upstream_ms"), largest_first("duration_ms")],
         )
         .title("Request ${trace_id}")
-        .description("One row for each service that the request went through. Click the time to go back to the spike.")
+        .description(
+            "One row for each service that the request went through. Click the time to go back to the spike; click the "
+            "user for the other requests of that user and of that second."
+        )
         .no_value("Nothing to show: paste a whole trace id above, and choose a time that contains the request.")
         .span(24)
-        .height(6)
+        .height(5)
+    )
+
+
+def _parts() -> barchart.Panel:
+    panel = barchart.Panel().datasource(LOKI).orientation(VizOrientation.HORIZONTAL).stacking(StackingMode.NORMAL)
+    fields = ["service_name", *PARTS]
+    expr = f"{_FINISHED} | json duration_ms, {', '.join(field for field in PARTS if field != 'rest')} | {REST}"
+    panel.with_target(lines(expr, 100)).with_transformation(extracted({field: field for field in fields}))
+    panel.with_transformation(converted("number", *PARTS)).with_transformation(in_order(fields))
+    for field, (name, value) in PARTS.items():
+        panel.override_by_name(field, [DynamicConfigValue(id_val="displayName", value=name), *color(value)])
+    return (
+        panel.title("Where its time went")
+        .description(
+            "The parts of the request's duration at each service, as its line has them. What one service calls "
+            "upstream is the whole of another one's row."
+        )
+        .unit("ms")
+        .x_field("service_name")
+        .fill_opacity(80)
+        .show_value(VisibilityMode.NEVER)
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.RIGHT)
+            .show_legend(True)
+        )
+        .no_value("Nothing to show: no line of this id says that a request finished.")
+        .span(24)
+        .height(5)
     )
 
 
 def _all_lines() -> logs.Panel:
-    expr = f"{_LINES} | label_format line=`{{{{__line__}}}}` | json | drop {_TWICE} | line_format `{_READABLE}`"
+    fields = f"label_format line=`{{{{__line__}}}}` | json | json payload | drop {_TWICE}"
+    expr = f"{_LINES} | {fields} | line_format `{_READABLE}`"
     return (
         logs.Panel()
         .title("Lines of all services")
@@ -115,5 +172,5 @@ def _all_lines() -> logs.Panel:
         .enable_log_details(True)
         .sort_order(LogsSortOrder.ASCENDING)
         .span(24)
-        .height(18)
+        .height(14)
     )

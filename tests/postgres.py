@@ -20,10 +20,16 @@ def start_postgres(processes: Processes) -> str:
         if user:
             shutil.chown(folder, user)
     processes.run("initdb", [program("initdb"), "-D", data, "-U", "app", "-A", "trust", "--no-sync"], user)
-    command: list[str | Path] = [program("postgres"), "-D", data, "-k", sockets, "-c", "listen_addresses="]
-    processes.start("postgres", command, user=user)
+    serve_postgres(processes)
     eventually(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
     return f"postgresql://app@/postgres?host={sockets}"
+
+
+def serve_postgres(processes: Processes) -> None:
+    """Start PostgreSQL's server, for the first time or again."""
+    data, sockets = processes.folder / "postgres", processes.folder / "sockets"
+    command: list[str | Path] = [program("postgres"), "-D", data, "-k", sockets, "-c", "listen_addresses="]
+    processes.start("postgres", command, user="postgres" if os.geteuid() == 0 else None)
 
 
 def create_database(url: str, name: str) -> str:

@@ -20,7 +20,7 @@ def test_containers_are_hardened(service: dict[str, Any]) -> None:
     assert ["ALL"] == service["cap_drop"]
     assert ["no-new-privileges:true"] == service["security_opt"]
     assert {"pids_limit", "mem_limit", "cpus"} <= service.keys()
-    assert {"max-size": "50m", "max-file": "4"} == service["logging"]["options"]
+    assert {"max-size", "max-file"} == service["logging"]["options"].keys()
     assert "privileged" not in service
     assert "on-failure:5" == service["restart"]
 

@@ -1,6 +1,7 @@
 """The dashboards: what is committed is what the source makes, and it keeps to the contract."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.observability._metrics import BUCKETS
 from grafana.build import FOLDER, built
 from tests.compose import FILE
 
@@ -45,7 +47,7 @@ def test_panels_say_what_they_are(dashboard: dict[str, Any]) -> None:
         assert panel["description"]
         assert {target["datasource"]["uid"] for target in panel["targets"]} <= sources
         if panel["type"] != "logs":  # which has words of its own for emptiness, and no setting for others
-            assert ("unit" if panel["type"] == "timeseries" else "noValue") in panel["fieldConfig"]["defaults"]
+            assert ("noValue" if panel["type"] == "table" else "unit") in panel["fieldConfig"]["defaults"]
     assert len({panel["title"] for panel in panels}) == len(panels)
 
 
@@ -77,17 +79,33 @@ def test_queries_quote_what_people_type() -> None:
         "${service:percentencode}",
         "${trace_id:percentencode}",
         "${slow_ms:percentencode}",
+        "${user:percentencode}",
+        "${second:percentencode}",
         "$__rate_interval",
         "$__auto",
+        "${__from}",
+        "${__to}",
     } == variables
 
 
-def test_one_query_of_the_latency_panel_shows_dots() -> None:
+@pytest.mark.parametrize("title", ["Request latency", "Slow requests only"])
+def test_the_first_query_shows_dots(title: str) -> None:
     """Grafana asks for exemplars for the first query of a panel only, and an axis has to reach them."""
-    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if "latency" in panel.get("title", "")]
+    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if panel.get("title", "").startswith(title)]
 
-    assert [True, False, False] == [target["exemplar"] for target in panel["targets"]]
-    assert "histogram_quantile(1," in panel["targets"][2]["expr"]
+    first, *others = panel["targets"]
+    assert first["exemplar"]
+    assert not any(target["exemplar"] for target in others)
+    assert "histogram_quantile(1," in others[-1]["expr"]
+
+
+def test_slow_dots_are_of_the_buckets_over_the_objective() -> None:
+    """A bucket that the service does not have would be a dot that is never shown."""
+    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if "Slow requests" in panel.get("title", "")]
+    (bounds,) = re.findall(r'le=~"([^"]*)"', panel["targets"][0]["expr"])
+    slow = ["+Inf" if bound == math.inf else str(bound) for bound in (*BUCKETS, math.inf) if bound > 0.5]
+
+    assert slow == bounds.replace("\\\\", "").split("|")
 
 
 def test_the_interval_is_the_scrape_interval() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import BrowserContext, FloatRect, Locator, Page, Playwright, Request, expect, sync_playwright
 
 from tests.processes import free_port
 from tests.stack.native import NativeStack, Stack
@@ -44,9 +44,14 @@ class Visitor:
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in {"127.0.0.1", "localhost"}:
             self.trouble.append(f"left this machine: {request.url}")
 
-    def picture(self, page: Page, name: str) -> None:
-        """Keep what is on the screen, without Grafana's own menu."""
-        page.screenshot(path=self.pictures / f"{name}.png", clip={"x": 308, "y": 84, "width": 1132, "height": 960})
+    def picture(self, page: Page, name: str, part: Locator | None = None) -> None:
+        """Keep what is on the screen, without Grafana's own menu; or, of `part`, the row that it is in."""
+        clip: FloatRect = {"x": 308, "y": 84, "width": 1132, "height": 960}
+        if part is not None:
+            box = part.bounding_box()
+            assert box
+            clip |= {"y": box["y"] - 8, "height": box["height"] + 16}
+        page.screenshot(path=self.pictures / f"{name}.png", clip=clip)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +66,10 @@ def fresh() -> Iterator[Stack]:
         stack = native.start()
         load = {"LOAD_TARGET": stack.api, "LOAD_PORT": str(free_port())}
         native.services.start("loadtest", [sys.executable, "-m", "loadtest"], load)
+        for name in ("api-2", "api-3"):
+            few = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(free_port()), "LOAD_USERS": "3"}
+            command = [sys.executable, "-m", "loadtest"]
+            native.services.start(f"load-{name}", command, {**few, "LOAD_INCIDENTS": "off"})
         yield stack
 
 
@@ -81,8 +90,11 @@ def visitor(playwright: Playwright, fresh: Stack, tmp_path: Path) -> Iterator[Vi
         args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
     )
     # A screen on which the whole dashboard is drawn: Grafana leaves out what is not in view.
-    context = browser.new_context(viewport={"width": 1440, "height": 1400}, timezone_id="UTC")
+    context = browser.new_context(viewport={"width": 1440, "height": 3200}, timezone_id="UTC")
     visitor = Visitor(context, fresh.grafana or "", Path(os.environ.get("PICTURES", tmp_path)))
+    # Ten queries at once take their time on a small machine.
+    context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
     context.on("page", visitor.watch)
     context.on("request", visitor.note)
     yield visitor

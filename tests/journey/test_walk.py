@@ -158,3 +158,77 @@ def test_an_id_without_lines_says_so(visitor: Visitor) -> None:
     hostile = '"} or {service_name=~".+"} | "<img src=x onerror=alert(1)>'
     page = visitor.open(f"{LINES}?var-trace_id={quote(hostile)}")
     expect(panel(page, "Lines of all services").get_by_text("No data")).to_be_visible()
+
+
+def test_slow_dots_are_slow_requests(visitor: Visitor, fresh: Stack, slow: stores.Exemplar) -> None:
+    """In the panel of slow dots, the lowest one is a request over 500 ms, too."""
+    page = visitor.open(f"{HOME}?time={slow.time * SECOND:.0f}&time.window=300000")
+    dots = panel(page, "Slow requests only").get_by_test_id("data-testid Exemplar marker")
+    expect(dots.first).to_be_visible()
+    max(dots.all(), key=lambda dot: box(dot)["y"]).hover()
+    href = page.get_by_role("link", name="Logs of this request").get_attribute("href") or ""
+
+    lines = stores.lines_of(fresh.loki, parse_qs(urlsplit(href).query)["var-trace_id"][0])
+    assert max(line.fields.get("duration_ms", 0) for line in lines) > 500
+
+
+def test_an_id_in_the_box_leads_to_its_lines(visitor: Visitor, fresh: Stack, slow: stores.Exemplar) -> None:
+    """The second way in: whoever has an id pastes it on the home page, and is one click from its lines."""
+    page = visitor.open("/")
+    page.get_by_placeholder("Enter value").fill(slow.labels["trace_id"])
+    page.keyboard.press("Enter")
+    link = page.get_by_role("link", name="show its lines")
+    expect(link).to_have_attribute("href", re.compile(slow.labels["trace_id"]))
+    link.click()
+
+    page.wait_for_url(re.compile("/d/trace-logs/"))
+    for service in {line.labels["service_name"] for line in stores.lines_of(fresh.loki, slow.labels["trace_id"])}:
+        expect(panel(page, "Lines of all services").get_by_text(re.compile(rf"\b{service}\b")).first).to_be_visible()
+
+
+def test_a_user_leads_to_the_neighbours(visitor: Visitor, slow: stores.Exemplar) -> None:
+    """From the facts of one request to the others of its user, and to those of its second; each leads to its lines."""
+    page = visitor.open(
+        f"{LINES}?var-trace_id={slow.labels['trace_id']}&time={slow.time * SECOND:.0f}&time.window=600000"
+    )
+    user = panel(page, "Request").first.get_by_role("link").nth(1)
+    name = user.inner_text()
+    user.click()
+
+    of_user = panel(page, "Other requests of that user")
+    expect(of_user.get_by_role("link").first).to_be_visible()
+    assert {name} == {cell.inner_text() for cell in of_user.get_by_role("gridcell").all()[7::8]}
+    expect(panel(page, "Other requests of that second").get_by_role("link").first).to_be_visible()
+    visitor.picture(page, "4-the-neighbours", of_user)
+    other = of_user.get_by_role("link").first
+    other_id = other.inner_text()
+    other.click()
+    expect(page.get_by_placeholder("Enter value")).to_have_value(other_id)
+    assert other_id != slow.labels["trace_id"]
+
+
+def test_every_replica_is_shown(visitor: Visitor, fresh: Stack) -> None:
+    """Side by side, by the word that its lines and its metrics have, too."""
+    known = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, 'up{job="api"}')}
+    asked = 'sum by (instance) (rate(http_request_duration_seconds_count{job="api"}[1m])) > 0'
+
+    def replicas_at_work() -> set[str]:
+        at_work = {sample["metric"]["instance"] for sample in stores.query(fresh.prometheus, asked)}
+        return at_work if at_work == known else set()
+
+    replicas = eventually(replicas_at_work, "requests at every replica", seconds=120)
+    page = visitor.open(HOME)
+    for title in ("Latency by replica", "Event loop lag by replica"):
+        for replica in replicas:
+            expect(panel(page, title).get_by_text(replica, exact=True)).to_be_visible()
+    visitor.picture(page, "the-replicas", panel(page, "Rate by replica"))
+
+
+def test_before_anything_happened(visitor: Visitor) -> None:
+    """A time without requests says so, in every panel."""
+    page = visitor.open(f"{HOME}?from=now-2d&to=now-47h")
+    for title in ("Slow requests only", "Latency breakdown", "Request rate by route", "Rate by replica"):
+        expect(panel(page, title).get_by_text("No requests in this time.")).to_be_visible()
+    for title in ("Errors by route", "Errors and their lines"):
+        expect(panel(page, title).get_by_text("No errors in this time.")).to_be_visible()
+    visitor.picture(page, "quiet")

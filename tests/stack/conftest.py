@@ -13,13 +13,19 @@ from tests.stack.native import NativeStack, Stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Return where the parts answer."""
+def native() -> Iterator[NativeStack | None]:
+    """Return the native processes, for tests that change them; None where the stack is that of docker compose."""
     if os.environ.get("STACK") == "up":
-        yield Stack.published()
+        yield None
         return
     with NativeStack() as native:
-        yield native.start()
+        yield native
+
+
+@pytest.fixture(scope="session")
+def stack(native: NativeStack | None) -> Stack:
+    """Return where the parts answer."""
+    return native.start() if native else Stack.published()
 
 
 @pytest.fixture

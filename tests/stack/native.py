@@ -14,6 +14,7 @@ from tests.compose import compose
 from tests.postgres import start_postgres
 from tests.processes import Processes, free_port, short_folder
 
+SERVICES = ("payments", "api", "api-2", "api-3")
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
 
@@ -46,8 +47,9 @@ def server(name: str) -> Path:
 class NativeStack:
     """Starts the parts in order and knows their addresses; they stop with the `with` block."""
 
-    def __init__(self) -> None:
-        """Make a folder for data and lines."""
+    def __init__(self, *, hurry: bool = False) -> None:
+        """Make a folder for data and lines; in a `hurry`, stored lines are counted every few seconds."""
+        self._hurry = hurry
         self.folder = short_folder()
         self.lines = self.folder / "lines"
         self.lines.mkdir()
@@ -88,18 +90,19 @@ class NativeStack:
         return f"127.0.0.1:{self._ports.setdefault(name, free_port())}"
 
     def start_services(self, database_url: str) -> None:
-        """Start payments and two replicas of the main service."""
+        """Start payments and three replicas of the main service."""
         self._settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": self.url("payments"), "FAULTS": "on"}
-        for name in ("payments", "api", "api-2"):
-            self.start_service(name, self.services)
-        for name in ("payments", "api", "api-2"):
+        for name in SERVICES:
+            self.start_service(name)
+        for name in SERVICES:
             self.services.answers(name, f"{self.url(name)}/readyz")
 
-    def start_service(self, name: str, among: Processes) -> None:
-        """Start one process of a service; its lines come into the folder of those that it is among."""
+    def start_service(self, name: str, among: Processes | None = None, **environment: str) -> None:
+        """Start a service or one of its replicas, which is named for it; its lines come to those that it is among."""
         port = self.url(name).rpartition(":")[2]
-        command = [sys.executable, "-m", "app", name.removesuffix("-2")]
-        among.start(name, command, {**self._settings, "PORT": port, "LOG_LEVEL": "debug"})
+        command = [sys.executable, "-m", "app", name.partition("-")[0]]
+        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **environment}
+        (among or self.services).start(name, command, settings)
 
     def start_loki(self) -> None:
         """Start Loki with the shipped file; its ports and its folder are others here."""
@@ -109,7 +112,13 @@ class NativeStack:
             f"-server.http-listen-address={host}", f"-server.http-listen-port={port}",
             f"-server.grpc-listen-port={free_port()}",
         ]  # fmt: skip
-        self.servers.start("loki", command, {"LOKI_DATA": f"{self.folder}/loki"})
+        self._copy_rules("loki/rules", "loki-rules")
+        environment = {
+            "LOKI_DATA": f"{self.folder}/loki",
+            "LOKI_RULES": f"{self.folder}/loki-rules",
+            "PROMETHEUS_URL": self.url("prometheus"),
+        }
+        self.servers.start("loki", command, environment)
         self.servers.answers("loki", f"{self.url('loki')}/ready")
 
     def start_alloy(self) -> None:
@@ -131,17 +140,28 @@ class NativeStack:
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
-        shutil.copytree(ROOT / "prometheus/rules", config / "rules", dirs_exist_ok=True)
-        targets = {"api": [self._address(api), self._address(f"{api}-2")], "payments": [self._address("payments")]}
+        self._copy_rules("prometheus/rules", "prometheus/rules")
+        targets: dict[str, list[str]] = {}
+        for name in SERVICES:
+            where = name.replace("api", api)
+            targets.setdefault(name.partition("-")[0], []).append(self._address(where))
         jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
-            f"--web.listen-address={self._address('prometheus')}",
+            "--web.enable-remote-write-receiver", f"--web.listen-address={self._address('prometheus')}",
             *(["--enable-feature=exemplar-storage"] if exemplars else []),
         ]  # fmt: skip
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
+
+    def _copy_rules(self, shipped: str, here: str) -> None:
+        shutil.copytree(ROOT / shipped, self.folder / here, dirs_exist_ok=True)
+        for file in (self.folder / here).rglob("lines.yml") if self._hurry else ():
+            text = file.read_text()
+            for usual, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
+                text = text.replace(usual, quick)
+            file.write_text(text)
 
     def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
         """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.

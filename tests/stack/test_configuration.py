@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.services import Service
 from tests.stack.native import ROOT, Stack, server
 
 
@@ -23,6 +24,11 @@ def test_prometheus_accepts_its_files() -> None:
     said = judged("promtool", "check", "config", "--lint=all", "--lint-fatal", ROOT / "prometheus/prometheus.yml")
 
     assert "SUCCESS" in said
+
+
+def test_alerts_fire_when_they_should_and_not_otherwise() -> None:
+    """For each alert: not yet, now, over; no requests at all, the first failure, both windows, what does not count."""
+    judged("promtool", "test", "rules", *sorted((ROOT / "prometheus/rules/tests").glob("*.yml")))
 
 
 def test_loki_accepts_its_file() -> None:
@@ -46,8 +52,7 @@ def test_alloy_accepts_its_files(source: str, tmp_path: Path) -> None:
     judged("alloy", "validate", tmp_path, env=environment)
 
 
-def test_the_metrics_are_named_as_prometheus_likes_them(stack: Stack) -> None:
-    """Units, suffixes and help, of every metric."""
-    page = httpx2.get(f"{stack.api}/metrics").text
-
-    assert "" == judged("promtool", "check", "metrics", text=page)
+def test_the_metrics_are_named_as_prometheus_likes_them(stack: Stack, payments: Service) -> None:
+    """Units, suffixes and help, of every metric of both services."""
+    for page in (httpx2.get(f"{stack.api}/metrics").text, payments.client.get("/metrics").text):
+        assert "" == judged("promtool", "check", "metrics", text=page)

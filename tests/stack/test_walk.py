@@ -45,6 +45,18 @@ def test_labels_and_metadata_are_the_contract(stack: Stack) -> None:
     assert {frozenset({"service_name", "instance", "level"})} == {frozenset(stream) for stream in streams}
 
 
+def test_a_fast_stream_stays_one(stack: Stack) -> None:
+    """Loki does not divide it: what is sent again after a crash would be shown twice, from two streams."""
+    labels = {"service_name": "fast", "instance": "fast:1", "level": "info"}
+    until = time.monotonic() + 8  # Loki looks at rates every few seconds
+    while time.monotonic() < until:
+        values = [[str(time.time_ns()), "fast " * 50] for _ in range(5000)]
+        body = {"streams": [{"stream": labels, "values": values}]}
+        httpx2.post(f"{stack.loki}/loki/api/v1/push", json=body, timeout=30)
+
+    assert [labels] == stores.series(stack.loki, '{service_name="fast"}')
+
+
 def test_every_replica_is_a_target_under_the_name_in_its_lines(stack: Stack) -> None:
     """`job` and `instance` in Prometheus are `service` and `instance` in the lines."""
 

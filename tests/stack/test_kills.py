@@ -1,0 +1,154 @@
+"""Whatever is killed, the lines that were written are the lines that are stored: none is missing, none is there twice.
+
+The short form of `make prove-stack`, with native processes.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.emitted import Line, parse
+from tests.postgres import serve_postgres
+from tests.processes import Processes
+from tests.stack import sets, stores
+from tests.stack.native import SERVICES, NativeStack
+from tests.waiting import eventually
+
+QUIET = ["--headless", "--spawn-rate", "100", "--incidents", "off", "--skip-log-setup", "--stop-timeout", "15"]
+OURS = '{service_name=~"api|payments"}'
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("STACK") == "up", reason="kills its own native stack; make prove-stack kills that of docker compose"
+)
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[NativeStack]:
+    """Run a stack that nobody else uses."""
+    with NativeStack() as started:
+        started.start()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def began() -> float:
+    """Return the time before the first line."""
+    return time.time() - 60
+
+
+@contextmanager
+def load(native: NativeStack, folder: Path, users: int, *options: str | Path) -> Iterator[None]:
+    """Make a request a second for each user, at all replicas in turn, until the block ends."""
+    hosts = [native.url(name) for name in SERVICES if name != "payments"]
+    with Processes(folder) as processes:
+        for number, host in enumerate(hosts):
+            command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", host]
+            processes.start(f"load-{number}", [*command, *QUIET, "--users", str(users // len(hosts)), *options])
+        yield
+
+
+def compared(native: NativeStack, began: float) -> sets.Compared:
+    """Wait until all is stored, and compare."""
+    lines = [line for name in SERVICES for line in native.services.output(name).read_text().splitlines()]
+    loki = native.url("loki")
+    sets.settled(loki, OURS, began)
+    now = time.time()
+    stored = sets.stored_lines(loki, OURS, began, now)
+    return sets.compare(lines, stored, sets.counted_lines(loki, OURS, began, now))
+
+
+def test_servers_are_killed(
+    native: NativeStack, began: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alloy, Loki and Prometheus three times each under load, then Loki is away for 20 s: all lines are there, once."""
+    starts: dict[str, Callable[[], None]] = {
+        "alloy": native.start_alloy,
+        "loki": native.start_loki,
+        "prometheus": native.start_prometheus,
+    }
+    with load(native, tmp_path, 60):
+        for _ in range(3):
+            for name, start in starts.items():
+                time.sleep(2)
+                native.servers.kill(name)
+                start()
+        time.sleep(2)
+        native.servers.kill("loki")
+        time.sleep(20)
+        native.start_loki()
+
+    found = compared(native, began)
+    with capsys.disabled():
+        print(f"\n{found}")
+    assert found.equal
+    assert found.written > 5_000
+
+
+def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only requests that were in flight have no line, and `triage reconcile` says how many."""
+    record = tmp_path / "requests.jsonl"
+    host = native.url("api-2")
+    with Processes(tmp_path) as processes:
+        command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", host]
+        processes.start("load", [*command, *QUIET, "--users", "60", "--record", record])
+        eventually(lambda: record.exists() and record.read_text().count("\n") > 120, "load")
+        native.services.kill("api-2")
+        native.start_service("api-2")
+        native.services.answers("api-2", f"{host}/readyz")
+        now = record.read_text().count("\n")
+        eventually(lambda: record.read_text().count("\n") > now + 120, "load after the kill")
+
+    sent = {line["request_id"]: line for line in parse(record.read_text())}
+    logged = {line.get("request_id") for line in parse(native.services.output("api-2").read_text())}
+    missing = sent.keys() - logged
+    command = [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record)]
+    done = subprocess.run(  # noqa: S603
+        [*command, str(native.services.output("api-2"))], capture_output=True, text=True, check=False
+    )
+    told = json.loads(done.stdout)["sent"]
+    with capsys.disabled():
+        print(f"\nof {len(sent)} requests {len(missing)} have no line; triage: {len(told['unknown'])} unknown, "
+              f"{len(told['never_arrived'])} never arrived")  # fmt: skip
+    assert [] == told["differences"]
+    assert missing
+    assert missing == {*told["unknown"], *told["never_arrived"]} - logged
+    # A user has one request at a time, so those that were answered and have no line were on their way out.
+    assert 60 >= len([name for name in missing if sent[name]["status"] is not None])
+
+
+def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Clear 503s, with an id whose line says what happened; and when it is back, so is the service."""
+    url = f"{native.url('api')}/users/17"
+    os.killpg(native.servers.pid("postgres"), signal.SIGKILL)
+    native.servers.wait("postgres")
+    answer = eventually(lambda: _unavailable(url), "a 503")
+    assert "application/problem+json" == answer.headers["content-type"]
+    trace_id = answer.headers["x-trace-id"]
+    assert trace_id in answer.text
+
+    def failed() -> list[Line]:
+        found = stores.lines_of(native.url("loki"), trace_id)
+        return [line.fields for line in found if line.fields.get("event") == "request.failed"]
+
+    (line,) = eventually(failed, "the failed request's line")
+    assert ("api", "The database does not answer.") == (line["service"], line["error_message"])
+
+    serve_postgres(native.servers)
+    began = time.monotonic()
+    eventually(lambda: httpx2.get(url).status_code == 200, "the service to be back")
+    with capsys.disabled():
+        print(f"\nback {time.monotonic() - began:.2f} s after PostgreSQL was started; {line['message']!r}")
+
+
+def _unavailable(url: str) -> httpx2.Response | None:
+    answer = httpx2.get(url, timeout=20)
+    return answer if answer.status_code == 503 else None
