@@ -47,8 +47,8 @@ def _share() -> stat.Panel:
         .title("Lines stored, of those written")
         .description(
             "Of the last 10 minutes. Below 100 %: the rest is lost, as by a log that rotated before it was read, or "
-            "still on its way. Above: some came twice, as after a crash of Alloy; Loki shows those once, and counts them "
-            "twice."
+            "still on its way. Above: some came twice, as after a crash of Alloy; Loki shows those once, and counts "
+            "them twice."
         )
         .datasource(PROMETHEUS)
         .unit("percentunit")
