@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,13 @@ class NativeStack:
             for usual, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
                 text = text.replace(usual, quick)
             file.write_text(text)
+
+    def scrape(self, name: str) -> None:
+        """Let Prometheus scrape another service, which was started as `name`."""
+        job = {"job_name": name, "static_configs": [{"targets": [self._address(name)]}]}
+        file = self.folder / "prometheus" / "scrape" / f"{name}.yml"
+        file.write_text(json.dumps({"scrape_configs": [job]}))
+        self.servers.signal("prometheus", signal.SIGHUP)
 
     def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
         """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.
