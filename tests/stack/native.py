@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -98,11 +99,13 @@ class NativeStack:
         for name in SERVICES:
             self.services.answers(name, f"{self.url(name)}/readyz")
 
-    def start_service(self, name: str, among: Processes | None = None, **environment: str) -> None:
+    def start_service(
+        self, name: str, environment: Mapping[str, str] | None = None, among: Processes | None = None
+    ) -> None:
         """Start a service or one of its replicas, which is named for it; its lines come to those that it is among."""
         port = self.url(name).rpartition(":")[2]
         command = [sys.executable, "-m", "app", name.partition("-")[0]]
-        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **environment}
+        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **(environment or {})}
         (among or self.services).start(name, command, settings)
 
     def start_loki(self) -> None:

@@ -30,7 +30,7 @@ def native() -> Iterator[NativeStack]:
     with NativeStack() as started:
         started.start()
         late = {"LD_PRELOAD": str(found[0]), "FAKETIME": f"-{HOURS}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        started.start_service(OLD, **late)
+        started.start_service(OLD, late)
         started.services.answers(OLD, f"{started.url(OLD)}/readyz")
         started.scrape(OLD)
         yield started
