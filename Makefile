@@ -32,6 +32,10 @@ lint: setup ## Look at format, style and types.
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy .
 
+.PHONY: audit
+audit: setup ## Ask osv.dev for known vulnerabilities of all locked packages (needs the internet).
+	@PATH="$$PWD/.venv/bin:$$PATH" uv audit --locked
+
 .PHONY: check
 check: lint test ## Lint, types and tests: what CI runs first.
 

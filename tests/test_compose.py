@@ -79,6 +79,23 @@ def test_the_engine_is_asked_by_the_proxy_alone() -> None:
     assert not re.search(r"allow(POST|PUT|DELETE)", FILE.read_text())
 
 
+def test_ten_minutes_of_lines_fit_into_one_file() -> None:
+    """Alloy that waits for Loki gets over one rotation: 200 requests a second at `debug`, 3.1 kB of file for each."""
+    for service in SERVICES.values():
+        if service.get("labels", {}).get("logging") == "alloy":
+            size, files = service["logging"]["options"].values()
+            assert int(size.removesuffix("m")) * 1e6 > 600 * 200 * 3100
+            assert int(files) >= 2
+
+
+def test_what_hangs_is_unhealthy_within_30_s() -> None:
+    """The last of the failed checks ends that much after the first one began, at most."""
+    for service in SERVICES.values():
+        check = service["healthcheck"]
+        interval, timeout = (int(check[name].removesuffix("s")) for name in ("interval", "timeout"))
+        assert (interval + timeout) * check["retries"] + interval <= 30
+
+
 def test_there_is_no_password() -> None:
     """None that is known, and none to fill in."""
     environments = {

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -97,11 +99,13 @@ class NativeStack:
         for name in SERVICES:
             self.services.answers(name, f"{self.url(name)}/readyz")
 
-    def start_service(self, name: str, among: Processes | None = None, **environment: str) -> None:
+    def start_service(
+        self, name: str, environment: Mapping[str, str] | None = None, among: Processes | None = None
+    ) -> None:
         """Start a service or one of its replicas, which is named for it; its lines come to those that it is among."""
         port = self.url(name).rpartition(":")[2]
         command = [sys.executable, "-m", "app", name.partition("-")[0]]
-        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **environment}
+        settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **(environment or {})}
         (among or self.services).start(name, command, settings)
 
     def start_loki(self) -> None:
@@ -162,6 +166,13 @@ class NativeStack:
             for usual, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
                 text = text.replace(usual, quick)
             file.write_text(text)
+
+    def scrape(self, name: str) -> None:
+        """Let Prometheus scrape another service, which was started as `name`."""
+        job = {"job_name": name, "static_configs": [{"targets": [self._address(name)]}]}
+        file = self.folder / "prometheus" / "scrape" / f"{name}.yml"
+        file.write_text(json.dumps({"scrape_configs": [job]}))
+        self.servers.signal("prometheus", signal.SIGHUP)
 
     def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
         """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.

@@ -59,12 +59,12 @@ def series(loki: str, query: str) -> list[dict[str, str]]:
     return found
 
 
-def exemplars(prometheus: str, since: float) -> list[Exemplar]:
-    """Return the exemplars of the latency that were observed since a time."""
+def exemplars(prometheus: str, since: float, until: float | None = None) -> list[Exemplar]:
+    """Return the exemplars of the latency that were observed since a time, and until another."""
     query: dict[str, str | float] = {
         "query": "http_request_duration_seconds_bucket",
         "start": since,
-        "end": time.time() + 60,
+        "end": until or time.time() + 60,
     }
     answer = httpx2.get(f"{prometheus}/api/v1/query_exemplars", params=query).raise_for_status().json()
     return [

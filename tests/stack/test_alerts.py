@@ -18,7 +18,7 @@ from tests.stack import stores
 from tests.stack.native import ROOT, Stack, server
 from tests.waiting import eventually
 
-LAB = {"X-Fault-Lab": "tests"}
+LAB = {"X-Fault-Lab": "tests"}  # whose requests wait, too, while all connections of the pool are in use
 SHORTER = {"5m": "5s", "30m": "30s", "1h": "60s", "6h": "360s", "1d": "1440s"}
 FAULTS = {
     "AvailabilityBudgetBurn": {"fault": "database-timeout", "seconds": 120},
@@ -48,13 +48,13 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     options = [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url.removeprefix('http://')}"]
     load = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", stack.api]
     users = ["--headless", "--users", "20", "--spawn-rate", "20", "--incidents", "off", "--skip-log-setup"]
-    httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
     with Processes(folder) as processes:
         processes.start("prometheus", [*program, *options])
         processes.answers("prometheus", f"{url}/-/ready")
         processes.start("load", [*load, *users])
         yield url
-        httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()
+        httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
 
 
 def firing(prometheus: str) -> dict[str, dict[str, Any]]:
@@ -91,12 +91,12 @@ def test_an_alert_fires_by_a_real_fault_and_ends(alert: str, stack: Stack, prome
     eventually(lambda: stores.query(prometheus, requests), "requests that count", seconds=60)
     eventually(lambda: not firing(prometheus), "quiet before the fault", seconds=120)
 
-    httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=LAB).raise_for_status()
+    httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=LAB, timeout=60).raise_for_status()
     found = eventually(lambda: firing(prometheus).get(alert), f"{alert}", seconds=110)
     assert {"alertname": alert, "job": "api", "severity": "page"}.items() <= found["labels"].items()
     assert "Requests to api " in found["annotations"]["description"]
     for language, query in queries(alert):
         eventually(partial(answer, stack, language, query), f"an answer to {query}", seconds=60)
 
-    httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
     eventually(lambda: alert not in firing(prometheus), f"the end of {alert}", seconds=120)

@@ -96,10 +96,10 @@ def unread(stack: NativeStack) -> Iterator[None]:
     elsewhere.mkdir()
     stack.services.stop("api")
     with Processes(elsewhere) as services:
-        stack.start_service("api", services)
+        stack.start_service("api", among=services)
         services.answers("api", f"{stack.url('api')}/readyz")
         yield
-    stack.start_service("api", stack.services)
+    stack.start_service("api")
     stack.services.answers("api", f"{stack.url('api')}/readyz")
 
 
