@@ -68,14 +68,14 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def trouble(server: Server, service: str) -> str:
-    """Return what Prometheus says of a service that it does not scrape."""
+def trouble(server: Server, service: str) -> str | None:
+    """Return what Prometheus says of a service that it does not scrape; None if it has yet to try."""
     targets = server.json("/api/v1/targets", state="active")
     with server.understood():
         said = [each["lastError"] for each in targets["data"]["activeTargets"] if each["labels"].get("job") == service]
     if not said:
         return f"it has no target of the job {service!r}"
-    return next((str(error) for error in said if error), "it has not tried yet")
+    return next((str(error) for error in said if error), None)
 
 
 def keeps_exemplars(server: Server) -> bool:

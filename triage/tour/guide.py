@@ -17,6 +17,7 @@ _START = 30.0  # seconds in which parts may still be starting
 _HICCUP = 12.0  # seconds in which something may be restarting
 _REST = 20.0  # seconds without a request that are worth a word
 _APART = 10.0  # seconds between two spikes
+_QUIET = 60.0  # seconds between two words about them
 _STORED = 0.99
 _RATIO = "job:log_lines_stored:ratio10m"
 
@@ -54,7 +55,7 @@ class Guide:
         self._began = now
         self._said: State | None = None
         self._now: tuple[State | None, float] = (None, now)
-        self._spike_end: float | None = None
+        self._spike_end, self._spike_said = 0.0, 0.0
         self._lost: Mapping[str, float] = {}
 
     @property
@@ -101,16 +102,18 @@ class Guide:
 
     def _tell_spike(self, now: float) -> None:
         spike = spikes.last(self._at.prometheus, now)
-        if spike is None:
+        if spike is None or now - self._spike_said < _QUIET:
             return
-        if self._spike_end is None:
+        if not self._spike_said:
             found = spikes.slow_request(self._at.prometheus, self._at.loki, spike, now)
             if found is None:
                 return
             self._voice.story(found, now)
+            self._spike_said = now
         elif spike.start > self._spike_end + _APART:
             self._voice.spike(spike, now)
-        self._spike_end = max(spike.end, self._spike_end or 0.0)
+            self._spike_said = now
+        self._spike_end = max(spike.end, self._spike_end)
 
     def _tell_lost(self, now: float) -> None:
         ratios = _promql.now(self._at.prometheus, f"{_RATIO} < {_STORED}")

@@ -108,6 +108,9 @@ class Walk:
             if _promql.now(self._at.prometheus, _UP):
                 return
             why = _promql.trouble(self._at.prometheus, SERVICE)
+        if why is None:
+            msg = "Prometheus has yet to scrape the service"
+            raise WaitingError(msg)
         raise BrokenError(Hop.SCRAPE, f"Prometheus does not scrape the service: {why}")
 
     def _dot(self, request: Exemplar, now: float) -> _promql.Named:
