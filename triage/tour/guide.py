@@ -13,7 +13,7 @@ from triage.tour.say import Voice
 from triage.tour.walk import Walk, Walked
 
 _PAUSE, _SOON = 5.0, 1.0  # seconds between two looks; while parts start, less
-_START = 30.0  # seconds in which parts may still be starting
+_START, _YET = 60.0, 10.0  # seconds in which parts may still be starting; after fewer, that is said
 _HICCUP = 12.0  # seconds in which something may be restarting
 _REST = 20.0  # seconds without a request that are worth a word
 _APART = 10.0  # seconds between two spikes
@@ -57,6 +57,7 @@ class Guide:
         self._now: tuple[State | None, float] = (None, now)
         self._spike_end, self._spike_said = 0.0, 0.0
         self._lost: Mapping[str, float] = {}
+        self._yet: set[Hop] = set()
 
     @property
     def speaks(self) -> bool:
@@ -71,17 +72,19 @@ class Guide:
         if outcome.state is not None:
             if outcome.state != self._now[0]:
                 self._now = (outcome.state, now)
-            if outcome.state != self._said and now - self._now[1] >= self._patience(outcome.state, now):
+            if outcome.state != self._said and now - self._now[1] >= self._patience(outcome.state):
                 self._say(outcome, now)
+            elif outcome.broken is not None and not self.speaks and now - self._began >= _YET:
+                self._say_starting(outcome.broken, now)
         if outcome.state == WHOLE:
             self._tell(now)
 
-    def _patience(self, state: State, now: float) -> float:
+    def _patience(self, state: State) -> float:
         if state == WHOLE:
             return 0.0
         if state == RESTING:
             return _REST
-        return _HICCUP if now - self._began > _START else _START
+        return _HICCUP if self.speaks else _START
 
     def _say(self, outcome: Outcome, now: float) -> None:
         if outcome.broken is not None:
@@ -91,6 +94,11 @@ class Guide:
         else:
             self._voice.resting(now)
         self._said = outcome.state
+
+    def _say_starting(self, broken: BrokenError, now: float) -> None:
+        if broken.hop not in self._yet:
+            self._voice.starting(broken, now)
+            self._yet.add(broken.hop)
 
     def _tell(self, now: float) -> None:
         """Tell of spikes and of lost lines, where that is known."""

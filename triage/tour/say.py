@@ -41,6 +41,10 @@ class Voice:
             line("No incidents come by themselves (LOAD_INCIDENTS=off). The README says how to make one.")
         line()
 
+    def starting(self, broken: BrokenError, now: float) -> None:
+        """Say what is not there yet, and may still come."""
+        self._at_time(now, f"Still starting: {broken.why.rstrip('.')}.")
+
     def whole(self, walked: Walked, now: float, *, again: bool) -> None:
         """Say that the walk works, and along which request."""
         took, number = _time(walked.dot.exemplar.value), len(walked.lines)
