@@ -14,6 +14,8 @@ from demo.__main__ import parser
 from loadtest.__main__ import LoadSettings
 from tests.emitted import Line
 from tests.services import Service
+from triage.tour.hops import Hop
+from triage.tour.places import ASKED, places
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
@@ -94,6 +96,13 @@ def test_environment_variables(title: str, kinds: tuple[type[BaseSettings], ...]
     for name, defaults in known.items():
         if defaults != {""}:
             assert defaults == set(re.findall(r"`([^`]+)`", table(title)[name][0]))
+
+
+def test_the_tour() -> None:
+    """Its variables have their defaults, and its hops are those that it names."""
+    urls = {f"{part.upper()}_URL": f"`{getattr(places({}), part).url}`" for part in ASKED}
+    assert urls == {name: row[0] for name, row in table("Of the tour").items()}
+    assert {hop.value for hop in Hop} == set(table("Hops"))
 
 
 def test_variables_of_compose() -> None:

@@ -10,6 +10,9 @@ from triage.stores._http import Server
 _PORTS = {"api": 8000, "prometheus": 9090, "loki": 3100, "alloy": 12345, "grafana": 3000, "locust": 8089}
 _ON, _OFF = "on", "off"
 
+#: Whom the tour asks, with their names in sentences.
+ASKED = {"api": "The service", "prometheus": "Prometheus", "loki": "Loki", "alloy": "Alloy", "grafana": "Grafana"}
+
 
 class Places(NamedTuple):
     """The servers, the addresses that a person opens, and whether load and incidents come by themselves."""
@@ -30,27 +33,34 @@ def places(environment: Mapping[str, str]) -> Places:
     """Read them; what is not said is where docker-compose.yml publishes it."""
     published = {name: f"localhost:{_port(environment, name, port)}" for name, port in _PORTS.items()}
 
-    def server(name: str, part: str) -> Server:
-        variable = f"{part.upper()}_URL"
-        url = environment.get(variable) or f"http://{published[part].replace('localhost', '127.0.0.1')}"
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
-            msg = f"{variable} is such as http://127.0.0.1:{_PORTS[part]}, and not {url!r}"
-            raise CannotTellError(msg)
-        return Server(name, url)
-
+    asked = {part: Server(name, _url(environment, part, published[part])) for part, name in ASKED.items()}
     load = _switch(environment, "LOAD")
     return Places(
-        server("The service", "api"),
-        server("Prometheus", "prometheus"),
-        server("Loki", "loki"),
-        server("Alloy", "alloy"),
-        server("Grafana", "grafana"),
-        published["api"],
-        f"http://{published['grafana']}",
-        f"http://{published['locust']}",
-        load,
-        load and _switch(environment, "LOAD_INCIDENTS"),
+        api=asked["api"],
+        prometheus=asked["prometheus"],
+        loki=asked["loki"],
+        alloy=asked["alloy"],
+        grafana=asked["grafana"],
+        open_api=published["api"],
+        open_grafana=f"http://{published['grafana']}",
+        open_locust=f"http://{published['locust']}",
+        load=load,
+        incidents=load and _switch(environment, "LOAD_INCIDENTS"),
     )
+
+
+def _url(environment: Mapping[str, str], part: str, published: str) -> str:
+    variable = f"{part.upper()}_URL"
+    url = environment.get(variable) or f"http://{published.replace('localhost', '127.0.0.1')}"
+    try:
+        split = urlsplit(url)
+        right = split.scheme in {"http", "https"} and bool(split.hostname) and split.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        msg = f"{variable} is such as http://127.0.0.1:{_PORTS[part]}, and not {url!r}"
+        raise CannotTellError(msg)
+    return url
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
