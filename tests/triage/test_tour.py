@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -163,6 +164,20 @@ def test_nothing_acts_on_the_terminal(at: Places, nasty: str) -> None:
     voice_.lost(nasty, 0.5, T0)
 
     assert said.getvalue().replace("\n", "").isprintable()
+
+
+def test_the_readme_shows_it(at: Places) -> None:
+    """All that is the same in every run stands there as it is printed, in the terminal of docker compose."""
+    voice_, said = voice(at)
+    voice_.welcome()
+    voice_.story(Found(Spike(T0, T0 + 200, 3, 30), WALKED.dot, WALKED.lines), T0)
+    always = [
+        line for line in said.getvalue().splitlines() if line and "01a2" not in line and not re.search(r"\d\d:", line)
+    ]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+
+    shown = [line.removeprefix("tour-1  | ") for line in readme.splitlines() if line.startswith("tour-1")]
+    assert [] == [line for line in always if line not in shown]
 
 
 def test_a_spike_is_pinned(at: Places) -> None:
