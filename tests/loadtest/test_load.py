@@ -37,7 +37,7 @@ def test_ids_are_valid_and_carry_time_and_run() -> None:
 def test_a_run_starts_by_itself_and_its_ids_are_in_the_lines(api: Service, processes: Processes) -> None:
     """What Locust says it sent is what the service says it answered; then it rests, and its page stays."""
     name, port = f"load-{api.name}", free_port()
-    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "4s", "LOAD_USERS": "10"}
+    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "10s", "LOAD_USERS": "10"}
     processes.start(name, [sys.executable, "-m", "loadtest"], settings)
     processes.answers(name, f"http://127.0.0.1:{port}/")
     load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), api.client)
