@@ -68,14 +68,12 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def trouble(server: Server, service: str) -> str | None:
-    """Return what Prometheus says of a service that it does not scrape; None if it has yet to try."""
-    targets = server.json("/api/v1/targets", state="active")
+def targets(server: Server, service: str) -> Sequence[tuple[str, str]]:
+    """Return the health of each target of a service ("up", "down" or "unknown"), and its last error."""
+    answer = server.json("/api/v1/targets", state="active")
     with server.understood():
-        said = [each["lastError"] for each in targets["data"]["activeTargets"] if each["labels"].get("job") == service]
-    if not said:
-        return f"it has no target of the job {service!r}"
-    return next((str(error) for error in said if error), None)
+        found = [each for each in answer["data"]["activeTargets"] if each["labels"].get("job") == service]
+        return [(str(each["health"]), str(each["lastError"])) for each in found]
 
 
 def keeps_exemplars(server: Server) -> bool:

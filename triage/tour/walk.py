@@ -16,8 +16,6 @@ LATE = 30.0  # seconds after which what has not come will not come
 _FRESH = 60.0  # seconds for which a request is a recent one
 _SETTLED = 2.0  # seconds in which lines come
 _BUCKETS = "http_request_duration_seconds_bucket"
-#: A server that was started again remembers for five minutes how its targets were before.
-_UP = f'up{{job="{SERVICE}"}} == 1 and timestamp(up{{job="{SERVICE}"}}) > time() - {LATE}'
 _SOURCES = ("prometheus", "loki")
 
 
@@ -104,14 +102,18 @@ class Walk:
         return found if request.span_id in said else ()
 
     def _scraped(self) -> None:
+        # Not `up`: a Prometheus that was started again remembers for five minutes how its targets were before.
         with _of(Hop.SCRAPE):
-            if _promql.now(self._at.prometheus, _UP):
-                return
-            why = _promql.trouble(self._at.prometheus, SERVICE)
-        if why is None:
+            targets = _promql.targets(self._at.prometheus, SERVICE)
+        if not targets:
+            raise BrokenError(Hop.SCRAPE, f"Prometheus has no target of the job {SERVICE!r}.")
+        health = {health for health, _ in targets}
+        if "up" in health:
+            return
+        if "unknown" in health:
             msg = "Prometheus has yet to scrape the service"
             raise WaitingError(msg)
-        raise BrokenError(Hop.SCRAPE, f"Prometheus does not scrape the service: {why}")
+        raise BrokenError(Hop.SCRAPE, f"Prometheus cannot scrape the service: {targets[0][1]}")
 
     def _dot(self, request: Exemplar, now: float) -> _promql.Named:
         """Return a dot that is as new as the request: each scrape brings the newest of each bucket."""
