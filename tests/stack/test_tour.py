@@ -38,12 +38,14 @@ def native() -> Iterator[NativeStack]:
 
 
 @pytest.fixture(scope="module")
-def loaded(native: NativeStack) -> NativeStack:
+def loaded(native: NativeStack) -> Iterator[NativeStack]:
     """Return the same with 20 requests a second."""
     locust = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", native.url("api")]
     options = ["--headless", "--users", "20", "--spawn-rate", "20", "--incidents", "off", "--skip-log-setup"]
     native.servers.start("load", [*locust, *options])
-    return native
+    yield native
+    # First, so that no service waits for its last requests.
+    native.servers.kill("load")
 
 
 def once(**environment: str) -> tuple[int, str]:
