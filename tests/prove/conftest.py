@@ -77,10 +77,10 @@ class Proof:
         self.report.row(report.FIGURES, f"the last line came after the load's end: {what}", f"{late:.0f} s")
         return found
 
-    def settled(self, selector: str = OURS) -> float:
+    def settled(self) -> float:
         """Wait until no more lines come; return how long they kept coming."""
         now = time.monotonic()
-        return max(0, sets.settled(self.stack.loki, selector, self.began, seconds=300) - now)
+        return max(0, sets.settled(self.stack.loki) - now)
 
 
 def lines_of(file: Path) -> Iterator[str]:

@@ -1,10 +1,14 @@
 """Two sets of lines, what was written and what is stored, and how they differ."""
 
+import math
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
-from typing import NamedTuple
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -57,22 +61,21 @@ def _digest(line: str) -> bytes:
 def stored_lines(loki: str, selector: str, start: float, end: float) -> Iterator[str]:
     """Yield the text of every line between two times, page by page."""
     with httpx2.Client(base_url=loki, timeout=60) as client:
-        first, last = int(start * _SECOND), int(end * _SECOND)
-        for begin in range(first, last, _SLICE):
-            yield from _between(client, selector, begin, min(begin + _SLICE, last))
+        for begin, until in _slices(start, end):
+            yield from _between(client, selector, begin, until)
+
+
+def _slices(start: float, end: float) -> Iterator[tuple[int, int]]:
+    """Yield parts of a time, in nanoseconds: what takes Loki longer than 30 s is never answered."""
+    first, last = math.floor(start) * _SECOND, math.ceil(end) * _SECOND
+    for begin in range(first, last, _SLICE):
+        yield begin, min(begin + _SLICE, last)
 
 
 def _between(client: httpx2.Client, selector: str, begin: int, end: int) -> Iterator[str]:
     while True:
-        parameters: dict[str, str | int] = {
-            "query": selector,
-            "start": begin,
-            "end": end,
-            "limit": PAGE,
-            "direction": "forward",
-        }
-        answer = client.get("/loki/api/v1/query_range", params=parameters).raise_for_status().json()
-        streams = answer["data"]["result"]
+        parameters: dict[str, str | int] = {"start": begin, "end": end, "limit": PAGE, "direction": "forward"}
+        streams = _ask(client, "query_range", selector, **parameters)
         page = sorted((int(at), text) for stream in streams for at, text in stream["values"])
         if len(page) < PAGE:
             yield from (text for _, text in page)
@@ -84,24 +87,47 @@ def _between(client: httpx2.Client, selector: str, begin: int, end: int) -> Iter
 
 def counted_lines(loki: str, selector: str, start: float, end: float) -> int:
     """Return how many lines Loki counts between two times."""
-    parameters: dict[str, str | int] = {
-        "query": f"sum(count_over_time({selector}[{int(end - start)}s]))",
-        "time": int(end * _SECOND),
-    }
-    answer = httpx2.get(f"{loki}/loki/api/v1/query", params=parameters, timeout=120).raise_for_status().json()
-    return sum(int(found["value"][1]) for found in answer["data"]["result"])
+    found = 0
+    with httpx2.Client(base_url=loki, timeout=60) as client:
+        for begin, until in _slices(start, end):
+            # The range of LogQL has its end, and not its begin; pages have it the other way around.
+            count = f"sum(count_over_time({selector}[{(until - begin) // _SECOND}s]))"
+            series = _ask(client, "query", count, time=until - 1)
+            found += sum(int(each["value"][1]) for each in series)
+    return found
 
 
-def settled(loki: str, selector: str, start: float, seconds: float = 120) -> float:
+def _ask(client: httpx2.Client, kind: str, query: str, **parameters: str | int) -> list[dict[str, Any]]:
+    """Ask Loki; one that is just back, or busy, is asked again."""
+
+    def look() -> httpx2.Response | None:
+        with suppress(httpx2.TransportError):
+            answer = client.get(f"/loki/api/v1/{kind}", params={"query": query, **parameters})
+            if answer.status_code == HTTPStatus.BAD_REQUEST:
+                raise AssertionError(answer.text)
+            return answer if answer.status_code == HTTPStatus.OK else None
+        return None
+
+    result: list[dict[str, Any]] = eventually(look, query, pause=1).json()["data"]["result"]
+    return result
+
+
+def settled(loki: str, seconds: float = 300) -> float:
     """Wait until no more lines come, longer than Alloy waits between two tries; return when the last one had come."""
-    counts: list[int] = []
+    took: list[float] = []
     came = [time.monotonic()]
 
     def look() -> bool:
-        counts.append(counted_lines(loki, selector, start, time.time()))
-        if counts[-1] != counts[-2:][0] or not counts[-1]:
+        page = httpx2.get(f"{loki}/metrics", timeout=60).text
+        took.append(
+            sum(
+                float(count)
+                for count in re.findall(r"^loki_distributor_lines_received_total.* (\S+)$", page, re.MULTILINE)
+            )
+        )
+        if took[-1] != took[-2:][0] or not took[-1]:
             came.append(time.monotonic())
         return time.monotonic() - came[-1] > _LONGER
 
-    eventually(look, f"an end of the lines of {selector}", seconds, pause=0.5)
+    eventually(look, "an end of lines", seconds, pause=0.5)
     return came[-1]

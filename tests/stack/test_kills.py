@@ -60,7 +60,7 @@ def compared(native: NativeStack, began: float) -> sets.Compared:
     """Wait until all is stored, and compare."""
     lines = [line for name in SERVICES for line in native.services.output(name).read_text().splitlines()]
     loki = native.url("loki")
-    sets.settled(loki, OURS, began)
+    sets.settled(loki)
     now = time.time()
     stored = sets.stored_lines(loki, OURS, began, now)
     return sets.compare(lines, stored, sets.counted_lines(loki, OURS, began, now))
