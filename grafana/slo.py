@@ -5,16 +5,13 @@ from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
     GraphThresholdsStyleMode,
-    LegendDisplayMode,
-    LegendPlacement,
     ScaleDistribution,
-    TooltipDisplayMode,
-    VisibilityMode,
     VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, Threshold, ThresholdsMode
 
 from grafana.alerts import fired, firing
+from grafana.charts import chart
 from grafana.parts import BLUE, GREEN, ORANGE, PROMETHEUS, VERMILION, metric, service_variable, variable, words
 from grafana.runbooks import runbook
 
@@ -95,28 +92,16 @@ def _budget(name: str, bad: str) -> stat.Panel:
 
 def _burn(name: str, what: str) -> timeseries.Panel:
     panel = (
-        timeseries.Panel()
-        .title(f"{name.capitalize()} burn rate")
+        chart(f"{name.capitalize()} burn rate", unit="suffix:x")
         .description(
             f"{what}, as a multiple of what is allowed, over four windows. The alert fires while both red lines are "
             "above 14.4, or both blue ones above 6. Above 1 the scale is logarithmic."
         )
-        .datasource(PROMETHEUS)
-        .unit("suffix:x")
         .no_value("No requests yet.")
-        .min(0)
         .axis_soft_max(20)
         .scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.SYMLOG).log(10).linear_threshold(1))
         .thresholds(_steps((None, "transparent"), (6, BLUE), (14.4, VERMILION)))
         .thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
-        .show_points(VisibilityMode.NEVER)
-        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(LegendDisplayMode.LIST)
-            .placement(LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
         .span(19)
         .height(9)
     )
