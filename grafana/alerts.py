@@ -7,8 +7,9 @@ from grafana_foundation_sdk.models.common import TableCellHeight
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.parts import AROUND, ORANGE, PROMETHEUS, SERVICE, Column, converted, largest_first, links, metric, variable
+from grafana.parts import AROUND, OF_JOB, ORANGE, PROMETHEUS, SERVICE, metric, variable
 from grafana.runbooks import PANELS
+from grafana.tables import Column, converted, in_order, largest_first, links, titled
 
 SLO = "/d/slo/slo"
 
@@ -27,7 +28,7 @@ _COLUMNS = {
 
 def alerts_as_marks() -> dashboard.AnnotationQuery:
     """Return the times in which alerts of the chosen service were firing, for any dashboard."""
-    expr = f'ALERTS{{alertstate="firing", job="{variable("service")}"}}'
+    expr = f'ALERTS{{alertstate="firing", {OF_JOB}}}'
     return (
         dashboard.AnnotationQuery()
         .name("Alerts")
@@ -82,18 +83,12 @@ def _table(
     unseen: Sequence[str],
 ) -> table.Panel:
     panel = table.Panel().datasource(PROMETHEUS).with_target(query).cell_height(TableCellHeight.SM).span(24)
-    options = {
-        "indexByName": {name: index for index, name in enumerate(columns)},
-        "excludeByName": dict.fromkeys(unseen, True),
-        "renameByName": {},
-    }
-    for transformation in (*transformations, DataTransformerConfig(id_val="organize", options=options)):
+    for transformation in (*transformations, in_order(list(columns), unseen)):
         panel.with_transformation(transformation)
-    for name, column in columns.items():
-        properties = {"displayName": column.title, **column.properties}
-        panel.override_by_name(name, [DynamicConfigValue(id_val=key, value=value) for key, value in properties.items()])
     # Links need it, people do not.
-    return panel.override_by_name("runbook", [DynamicConfigValue(id_val="custom.hideFrom.viz", value=True)])
+    return titled(panel, columns).override_by_name(
+        "runbook", [DynamicConfigValue(id_val="custom.hideFrom.viz", value=True)]
+    )
 
 
 def _with_runbook(expr: str) -> str:

@@ -27,12 +27,17 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "rest": ("Rest", GREY),
 }
 
-#: The stage of a query that makes `rest` of a line that has been parsed: what no timer knows. Timers of work that goes
-#: on at the same time may add up to more than the whole, and a request that the loop held up waited in its timers, too.
-REST = (
-    "label_format rest=`{{ maxf 0 (subf .duration_ms (default 0 .db_ms) (default 0 .pool_wait_ms)"
-    " (default 0 .upstream_ms) (default 0 .loop_lag_ms)) }}`"
+_TIMED = [field for field in PARTS if field != "rest"]
+
+#: The stages of a query that read all parts from a line. `rest` is what no timer knows. Timers of work that goes on at
+#: the same time may add up to more than the whole, and a request that the loop held up waited in its timers, too.
+PARSED_PARTS = (
+    f"json {', '.join(['duration_ms', *_TIMED])} | label_format rest=`{{{{ maxf 0 (subf .duration_ms "
+    f"{' '.join(f'(default 0 .{field})' for field in _TIMED)}) }}}}`"
 )
+
+#: What a chart of requests says where there are none.
+NO_REQUESTS = "No requests in this time."
 
 UNSEEN = [
     DynamicConfigValue(id_val="custom.lineWidth", value=0),
@@ -40,24 +45,25 @@ UNSEEN = [
 ]
 
 
+def framed(title: str, unit: str) -> timeseries.Panel:
+    """Return the frame of a chart, which begins at nothing."""
+    panel = timeseries.Panel().title(title).datasource(PROMETHEUS).unit(unit).min(0)
+    return panel.tooltip(tooltip()).legend(legend(LegendPlacement.BOTTOM))
+
+
 def chart(title: str, unit: str) -> timeseries.Panel:
-    """Return a chart of a range, which begins at nothing."""
-    return (
-        timeseries.Panel()
-        .title(title)
-        .datasource(PROMETHEUS)
-        .unit(unit)
-        .min(0)
-        .line_width(2)
-        .show_points(VisibilityMode.NEVER)
-        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(LegendDisplayMode.LIST)
-            .placement(LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
-    )
+    """Return a chart of lines."""
+    return framed(title, unit).line_width(2).show_points(VisibilityMode.NEVER)
+
+
+def tooltip() -> common.VizTooltipOptions:
+    """Show all values of a moment, or of a bar."""
+    return common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI)
+
+
+def legend(placement: LegendPlacement) -> common.VizLegendOptions:
+    """Name the series in a row."""
+    return common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(placement).show_legend(True)
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:

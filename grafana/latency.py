@@ -6,27 +6,19 @@ from grafana_foundation_sdk.models.common import (
     HeatmapCellLayout,
     ScaleDistribution,
     TooltipDisplayMode,
-    VisibilityMode,
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.charts import GREY, PARTS, REST, UNSEEN, chart, color, stacked
-from grafana.parts import BLUE, FINISHED, LOKI, ORANGE, PROMETHEUS, VERMILION, counted, metric, variable
+from grafana.charts import GREY, NO_REQUESTS, PARSED_PARTS, PARTS, UNSEEN, chart, color, stacked
+from grafana.parts import BLUE, FINISHED, LOKI, OF_JOB, ORANGE, PROMETHEUS, VERMILION, buckets, counted, metric
 
-_JOB = f'job="{variable("service")}"'
 # The bounds that are above the objective of 500 ms. Prometheus writes them with a point.
 _SLOW = r'le=~"1\\.0|2\\.5|5\\.0|10\\.0|\\+Inf"'
-_TIMES = ", ".join(["duration_ms", *(field for field in PARTS if field != "rest")])
-
-
-def _buckets(only: str = "") -> str:
-    return f"sum by (le) (rate(http_request_duration_seconds_bucket{{{_JOB}{only}}}[$__rate_interval]))"
-
 
 # Grafana does not scale an axis to its exemplars. No dot is higher than the last bucket that has any request, so this
 # line, which is not drawn, keeps them inside.
-_BOUND = f"histogram_quantile(1, {_buckets()})"
+_BOUND = f"histogram_quantile(1, {buckets()})"
 
 
 def latency() -> timeseries.Panel:
@@ -40,21 +32,21 @@ def latency() -> timeseries.Panel:
         .span(24)
         .height(11)
         .axis_soft_max(1)
-        .with_target(metric(f"histogram_quantile(0.99, {_buckets()})", "p99", dots=True))
-        .with_target(metric(f"histogram_quantile(0.95, {_buckets()})", "p95"))
-        .with_target(metric(f"histogram_quantile(0.50, {_buckets()})", "p50"))
+        .with_target(metric(f"histogram_quantile(0.99, {buckets()})", "p99", dots=True))
+        .with_target(metric(f"histogram_quantile(0.95, {buckets()})", "p95"))
+        .with_target(metric(f"histogram_quantile(0.50, {buckets()})", "p50"))
         .with_target(metric(_BOUND, "bound"))
         .override_by_name("p99", color(VERMILION))
         .override_by_name("p95", color(ORANGE))
         .override_by_name("p50", color(BLUE))
         .override_by_name("bound", UNSEEN)
-        .no_value("No requests in this time.")
+        .no_value(NO_REQUESTS)
     )
 
 
 def slow_dots() -> timeseries.Panel:
     """Build the panel whose dots are slow requests only: the buckets of the others are not asked for."""
-    slow = f"histogram_quantile(1, {_buckets(f', {_SLOW}')})"
+    slow = f"histogram_quantile(1, {buckets(only=f', {_SLOW}')})"
     return (
         chart("Slow requests only (over 500 ms)", unit="s")
         .description(
@@ -68,13 +60,13 @@ def slow_dots() -> timeseries.Panel:
         .with_target(metric(_BOUND, "bound"))
         .override_by_name("slowest bucket", color(GREY))
         .override_by_name("bound", UNSEEN)
-        .no_value("No requests in this time.")
+        .no_value(NO_REQUESTS)
     )
 
 
 def spread() -> heatmap.Panel:
     """Build the heatmap: how many requests took how long."""
-    expr = f"sum by (le) (increase(http_request_duration_seconds_bucket{{{_JOB}}}[$__rate_interval]))"
+    expr = f"sum by (le) (increase(http_request_duration_seconds_bucket{{{OF_JOB}}}[$__rate_interval]))"
     return (
         heatmap.Panel()
         .title("Latency heatmap")
@@ -117,12 +109,11 @@ def breakdown() -> timeseries.Panel:
         .interval("15s")
         .span(12)
         .height(8)
-        .show_points(VisibilityMode.NEVER)
-        .no_value("No requests in this time.")
+        .no_value(NO_REQUESTS)
     )
     for field, (name, value) in PARTS.items():
         # Most lines lack most of the fields, and a word is found sooner than JSON is read.
-        parse = f'|= `"{field}":` | json {field}' if field != "rest" else f"| json {_TIMES} | {REST}"
+        parse = f'|= `"{field}":` | json {field}' if field != "rest" else f"| {PARSED_PARTS}"
         expr = (
             f"sum(sum_over_time({FINISHED} {parse} | unwrap {field} [$__auto]))"
             f" / sum(count_over_time({FINISHED} [$__auto]))"

@@ -3,16 +3,17 @@
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.models.dashboard import VariableHide
 
-from grafana.parts import CLOCK, MILLISECONDS, Column, converted, largest_first, links, parsed, table_of_lines, variable
+from grafana.parts import TRACE_LOGS, variable
 from grafana.requests import METHOD, STATUS, TRACE_ID, USER
+from grafana.tables import CLOCK, MILLISECONDS, Column, converted, largest_first, links, parsed, table_of_lines
 
 # A row of the request's facts knows both. A second is written with points, because a colon would be encoded; as a
 # pattern, a point is whatever stands there.
 SECOND = 'label_format second=`{{ .timestamp | trunc 19 | replace ":" "." }}`'
-_TRACE_LOGS = "/d/trace-logs/trace-logs?var-trace_id=${trace_id:percentencode}&${__url_time_range}"
 TO_NEIGHBOURS = links(
     "Others of this user, and of this second",
-    f"{_TRACE_LOGS}&var-user=${{__data.fields.user_id}}&var-second=${{__data.fields.second}}",
+    f"{TRACE_LOGS}?var-trace_id={variable('trace_id')}&${{__url_time_range}}"
+    "&var-user=${__data.fields.user_id}&var-second=${__data.fields.second}",
 )
 
 _OTHERS = f'{{service_name=~".+", level!="debug"}} |= `"event":"request.finished"` | trace_id!="{variable("trace_id")}"'

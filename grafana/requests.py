@@ -2,22 +2,17 @@
 
 from grafana_foundation_sdk.builders import table
 
-from grafana.parts import (
-    AROUND,
+from grafana.parts import AROUND, FINISHED, OF_SERVICE, SERVICE, TRACE_LOGS, variable
+from grafana.tables import (
     CLOCK,
-    FINISHED,
     MILLISECONDS,
-    OF_SERVICE,
     ROW_TIME,
-    SERVICE,
-    TRACE_LOGS,
     Column,
     converted,
     largest_first,
     links,
     parsed,
     table_of_lines,
-    variable,
 )
 
 _LINK = f"{TRACE_LOGS}?var-trace_id=${{__value.raw}}&{AROUND.format(ROW_TIME)}"

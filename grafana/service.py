@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from grafana import latency, marks, requests, traffic
 from grafana.alerts import alerts_as_marks
-from grafana.parts import TRACE_LOGS, service_variable, words
+from grafana.parts import TRACE_LOGS, board, service_variable, words
 
 INTRODUCTION = f"""\
 **A dot is one request. Click it, and read that request's log lines.**
@@ -19,15 +19,12 @@ You have an id, from the `X-Trace-ID` of a response? Paste it into the box above
 def service() -> dashboard.Dashboard:
     """Build the dashboard."""
     return (
-        dashboard.Dashboard("Service")
-        .uid("service")
-        .description("From a latency spike to the log lines of the requests that caused it.")
-        .tags(["spike-to-log"])
-        .readonly()
-        .timezone("utc")
-        # No refresh: it would swap the exemplar under the pointer for another one.
-        .refresh("")
-        .time("now-15m", "now")
+        board(
+            "Service",
+            "service",
+            "From a latency spike to the log lines of the requests that caused it.",
+            "now-15m",
+        )
         .with_variable(service_variable())
         .with_variable(
             dashboard.CustomVariable("slow_ms")

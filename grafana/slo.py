@@ -11,8 +11,8 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, Threshold, ThresholdsMode
 
 from grafana.alerts import fired, firing
-from grafana.charts import chart
-from grafana.parts import BLUE, GREEN, ORANGE, PROMETHEUS, VERMILION, metric, service_variable, variable, words
+from grafana.charts import chart, color
+from grafana.parts import BLUE, GREEN, OF_JOB, ORANGE, PROMETHEUS, VERMILION, board, metric, service_variable, words
 from grafana.runbooks import runbook
 
 INTRODUCTION = """\
@@ -34,14 +34,12 @@ _WINDOWS = {
 def slo() -> dashboard.Dashboard:
     """Build the dashboard."""
     return (
-        dashboard.Dashboard("SLO")
-        .uid("slo")
-        .description("What users may expect, how fast that is used up, and the alerts with their runbooks.")
-        .tags(["spike-to-log"])
-        .readonly()
-        .timezone("utc")
-        .refresh("")
-        .time("now-6h", "now")
+        board(
+            "SLO",
+            "slo",
+            "What users may expect, how fast that is used up, and the alerts with their runbooks.",
+            "now-6h",
+        )
         .with_variable(service_variable())
         .with_panel(words(INTRODUCTION, 3))
         .with_panel(firing())
@@ -56,7 +54,7 @@ def slo() -> dashboard.Dashboard:
 
 
 def _budget(name: str, bad: str) -> stat.Panel:
-    labels = f'job="{variable("service")}", slo="{name}"'
+    labels = f'{OF_JOB}, slo="{name}"'
     counted = "sum(increase(instance_slo:requests{}_total{{{}}}[1d]))"
     return (
         stat.Panel()
@@ -105,14 +103,11 @@ def _burn(name: str, what: str) -> timeseries.Panel:
         .span(19)
         .height(9)
     )
-    for window, (legend, color, width) in _WINDOWS.items():
-        expr = f'job_slo:burn:rate{window}{{job="{variable("service")}", slo="{name}"}}'
+    for window, (legend, value, width) in _WINDOWS.items():
+        expr = f'job_slo:burn:rate{window}{{{OF_JOB}, slo="{name}"}}'
         panel.with_target(metric(expr, legend)).override_by_name(
             legend,
-            [
-                DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color}),
-                DynamicConfigValue(id_val="custom.lineWidth", value=width),
-            ],
+            [*color(value), DynamicConfigValue(id_val="custom.lineWidth", value=width)],
         )
     return panel
 
@@ -121,5 +116,5 @@ def _steps(*steps: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
     return (
         dashboard.ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)
-        .steps([Threshold(value=value, color=color) for value, color in steps])
+        .steps([Threshold(value=least, color=paint) for least, paint in steps])
     )

@@ -1,35 +1,26 @@
 """The dashboard `stack-health`: whether what carries lines and exemplars carries all of them."""
 
-from grafana_foundation_sdk.builders import common, dashboard, stat, timeseries
-from grafana_foundation_sdk.models.common import (
-    BigValueColorMode,
-    BigValueTextMode,
-    LegendDisplayMode,
-    LegendPlacement,
-    TooltipDisplayMode,
-)
+from grafana_foundation_sdk.builders import dashboard, stat, timeseries
+from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
-from grafana.parts import PROMETHEUS, metric, service_variable, variable, words
+from grafana.charts import framed
+from grafana.parts import OF_JOB, PROMETHEUS, board, metric, service_variable, words
 
 INTRODUCTION = """\
 **Are the lines that were written the lines that are stored?** Where a pipeline loses some, no part of it says so: \
 here the services say how many they wrote, and Loki counts how many it has.
 [The service](/d/service/service)"""
 
-_JOB = f'job="{variable("service")}"'
-
 
 def stack_health() -> dashboard.Dashboard:
     """Build the dashboard."""
     return (
-        dashboard.Dashboard("Stack health")
-        .uid("stack-health")
-        .description("Lines written beside lines stored, exemplars kept, and which part answers.")
-        .tags(["spike-to-log"])
-        .readonly()
-        .timezone("utc")
-        .refresh("")
-        .time("now-1h", "now")
+        board(
+            "Stack health",
+            "stack-health",
+            "Lines written beside lines stored, exemplars kept, and which part answers.",
+            "now-1h",
+        )
         .with_variable(service_variable())
         .with_panel(words(INTRODUCTION, 2))
         .with_panel(_share())
@@ -68,8 +59,8 @@ def _lines() -> timeseries.Panel:
         .description("Of each last 10 minutes. `written` is what the service counted, `stored` is what Loki has.")
         .span(18)
         .height(9)
-        .with_target(metric(f"job:log_lines_written:increase10m{{{_JOB}}}", "written"))
-        .with_target(metric(f"job:log_lines_stored:count10m{{{_JOB}}}", "stored"))
+        .with_target(metric(f"job:log_lines_written:increase10m{{{OF_JOB}}}", "written"))
+        .with_target(metric(f"job:log_lines_stored:count10m{{{OF_JOB}}}", "stored"))
     )
 
 
@@ -122,15 +113,4 @@ def _memory() -> timeseries.Panel:
 
 
 def _series(title: str, unit: str) -> timeseries.Panel:
-    legend = common.VizLegendOptions().show_legend(True).placement(LegendPlacement.BOTTOM)
-    return (
-        timeseries.Panel()
-        .title(title)
-        .unit(unit)
-        .datasource(PROMETHEUS)
-        .min(0)
-        .fill_opacity(0)
-        .no_value("Nothing was told in this time.")
-        .legend(legend.display_mode(LegendDisplayMode.LIST))
-        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-    )
+    return framed(title, unit).fill_opacity(0).no_value("Nothing was told in this time.")

@@ -1,12 +1,10 @@
 """The dashboard `trace-logs`: one request, by its id; the walk's end, and the way back."""
 
-from grafana_foundation_sdk.builders import barchart, common, dashboard, logs, table
+from grafana_foundation_sdk.builders import barchart, dashboard, logs, table
 from grafana_foundation_sdk.models.common import (
-    LegendDisplayMode,
     LegendPlacement,
     LogsSortOrder,
     StackingMode,
-    TooltipDisplayMode,
     VisibilityMode,
     VizOrientation,
 )
@@ -14,26 +12,20 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, Variable
 from grafana_foundation_sdk.models.loki import LokiQueryDirection
 
 from grafana import neighbours
-from grafana.charts import PARTS, REST, color
-from grafana.parts import (
-    AROUND,
+from grafana.charts import PARSED_PARTS, PARTS, color, legend, tooltip
+from grafana.parts import AROUND, LOKI, SERVICE, board, lines, service_variable, variable, words
+from grafana.tables import (
     CLOCK,
-    LOKI,
     MILLISECONDS,
     ROW_TIME,
-    SERVICE,
     Column,
     converted,
     extracted,
     in_order,
     largest_first,
-    lines,
     links,
     parsed,
-    service_variable,
     table_of_lines,
-    variable,
-    words,
 )
 
 INTRODUCTION = """\
@@ -60,14 +52,7 @@ _TWICE = "instance_extracted, level_extracted, trace_id_extracted, service"
 def trace_logs() -> dashboard.Dashboard:
     """Build the dashboard."""
     builder = (
-        dashboard.Dashboard("Trace logs")
-        .uid("trace-logs")
-        .description("The log lines of one request.")
-        .tags(["spike-to-log"])
-        .readonly()
-        .timezone("utc")
-        .refresh("")
-        .time("now-1h", "now")
+        board("Trace logs", "trace-logs", "The log lines of one request.", "now-1h")
         .with_variable(dashboard.TextBoxVariable("trace_id").label("trace id").default_value(""))
         .with_variable(service_variable().hide(VariableHide.HIDE_VARIABLE))
         .link(
@@ -130,8 +115,9 @@ def _facts() -> table.Panel:
 def _parts() -> barchart.Panel:
     panel = barchart.Panel().datasource(LOKI).orientation(VizOrientation.HORIZONTAL).stacking(StackingMode.NORMAL)
     fields = ["service_name", *PARTS]
-    expr = f"{_FINISHED} | json duration_ms, {', '.join(field for field in PARTS if field != 'rest')} | {REST}"
-    panel.with_target(lines(expr, 100)).with_transformation(extracted({field: field for field in fields}))
+    panel.with_target(lines(f"{_FINISHED} | {PARSED_PARTS}", 100)).with_transformation(
+        extracted({field: field for field in fields})
+    )
     panel.with_transformation(converted("number", *PARTS)).with_transformation(in_order(fields))
     for field, (name, value) in PARTS.items():
         panel.override_by_name(field, [DynamicConfigValue(id_val="displayName", value=name), *color(value)])
@@ -145,13 +131,8 @@ def _parts() -> barchart.Panel:
         .x_field("service_name")
         .fill_opacity(80)
         .show_value(VisibilityMode.NEVER)
-        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(LegendDisplayMode.LIST)
-            .placement(LegendPlacement.RIGHT)
-            .show_legend(True)
-        )
+        .tooltip(tooltip())
+        .legend(legend(LegendPlacement.RIGHT))
         .no_value("Nothing to show: no line of this id says that a request finished.")
         .span(24)
         .height(5)

@@ -2,12 +2,10 @@
 
 from grafana_foundation_sdk.builders import timeseries
 
-from grafana.charts import GREY, PURPLE, SKY, bars, chart, color, stacked
-from grafana.parts import BLUE, FINISHED, GREEN, LOKI, ORANGE, counted, metric, variable
+from grafana.charts import GREY, NO_REQUESTS, PURPLE, SKY, bars, chart, color, stacked
+from grafana.parts import BLUE, FINISHED, GREEN, LOKI, OF_JOB, ORANGE, buckets, counted, metric
 
-_JOB = f'job="{variable("service")}"'
-_REQUESTS = f"http_request_duration_seconds_count{{{_JOB}}}"
-_NONE = "No requests in this time."
+_REQUESTS = f"http_request_duration_seconds_count{{{OF_JOB}}}"
 # The demo's own routes, as colour-blind people can tell them apart; others have what Grafana chooses.
 _COLORS = {
     "GET /users/{user_id}": BLUE,
@@ -26,7 +24,7 @@ def rate() -> timeseries.Panel:
         .description("Requests per second of all replicas. `unmatched` is what no route was found for.")
         .span(12)
         .height(8)
-        .no_value(_NONE)
+        .no_value(NO_REQUESTS)
         .with_target(metric(f"sum by (method, route) (rate({_REQUESTS}[$__rate_interval]))", "{{method}} {{route}}"))
     )
     for name, value in _COLORS.items():
@@ -60,37 +58,33 @@ def rate_of_replicas() -> timeseries.Panel:
         .description("Requests per second of each replica, by the `instance` that its lines and its dots have, too.")
         .span(8)
         .height(8)
-        .no_value(_NONE)
+        .no_value(NO_REQUESTS)
         .with_target(metric(f"sum by (instance) (rate({_REQUESTS}[$__rate_interval]))", "{{instance}}"))
     )
 
 
 def latency_of_replicas() -> timeseries.Panel:
     """Build the panel that shows whether one replica is slower than the others."""
-    buckets = f"sum by (instance, le) (rate(http_request_duration_seconds_bucket{{{_JOB}}}[$__rate_interval]))"
     return (
-        chart("Latency by replica (p99)", unit="s")
+        _p99_of_replicas("Latency", "http_request_duration_seconds")
         .description("The p99 of each replica. One line above the others is a replica in trouble.")
-        .span(8)
-        .height(8)
         .axis_soft_max(1)
-        .no_value(_NONE)
-        .with_target(metric(f"histogram_quantile(0.99, {buckets})", "{{instance}}"))
     )
 
 
 def lag_of_replicas() -> timeseries.Panel:
     """Build the panel that shows who had to wait for the event loop."""
-    buckets = f"sum by (instance, le) (rate(event_loop_lag_seconds_bucket{{{_JOB}}}[$__rate_interval]))"
     return (
-        chart("Event loop lag by replica (p99)", unit="s")
+        _p99_of_replicas("Event loop lag", "event_loop_lag_seconds")
         .description(
             "How late a timer of 20 ms was: so long, everything in that process had to wait. A blocked loop makes "
             "requests slow that did nothing wrong."
         )
-        .span(8)
-        .height(8)
         .axis_soft_max(0.1)
-        .no_value(_NONE)
-        .with_target(metric(f"histogram_quantile(0.99, {buckets})", "{{instance}}"))
     )
+
+
+def _p99_of_replicas(what: str, histogram: str) -> timeseries.Panel:
+    query = metric(f"histogram_quantile(0.99, {buckets(histogram, by='instance, le')})", "{{instance}}")
+    panel = chart(f"{what} by replica (p99)", unit="s").no_value(NO_REQUESTS)
+    return panel.span(8).height(8).with_target(query)
