@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from triage.model import Line, Window
+from triage.model import Exemplar, Line, Window
 from triage.stores._http import Server
 from triage.stores._promql import quoted
 
@@ -17,9 +17,10 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def of_trace(trace_id: str) -> str:
-    """Return the query for the lines of one trace, from all services."""
-    return f'{{service_name=~".+"}} | trace_id={quoted(trace_id)}'
+def of_request(server: Server, request: Exemplar) -> Sequence[Line]:
+    """Return the lines of a request's trace, from all services, around its time."""
+    around = Window(request.arrived - 60, request.at + 60)
+    return lines(server, f'{{service_name=~".+"}} | trace_id={quoted(request.trace_id)}', around)
 
 
 def lines(server: Server, query: str, window: Window, most: int = _MOST) -> Sequence[Line]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from triage.model import Exemplar, Window
 from triage.stores._http import Server
 
-_BUCKETS = "http_request_duration_seconds_bucket"
+BUCKETS = "http_request_duration_seconds_bucket"
 
 
 class Named(NamedTuple):
@@ -43,7 +43,7 @@ def over(server: Server, expr: str, window: Window, step: float) -> Sequence[Sam
 
 def exemplars(server: Server, service: str, window: Window) -> Sequence[Named]:
     """Return the requests of a service that Prometheus can name, the earliest first."""
-    selector = f"{_BUCKETS}{{job={quoted(service)}}}"
+    selector = f"{BUCKETS}{{job={quoted(service)}}}"
     answer = server.json("/api/v1/query_exemplars", query=selector, start=window.start, end=window.end)
     with server.understood():
         found = [

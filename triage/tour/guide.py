@@ -109,8 +109,10 @@ class Guide:
             return  # the next walk says whose fault it is
 
     def _tell_spike(self, now: float) -> None:
+        if now - self._spike_said < _QUIET:
+            return
         spike = spikes.last(self._at.prometheus, now)
-        if spike is None or now - self._spike_said < _QUIET:
+        if spike is None:
             return
         if not self._spike_said:
             found = spikes.slow_request(self._at.prometheus, self._at.loki, spike, now)

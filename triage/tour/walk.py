@@ -15,7 +15,6 @@ SERVICE = "api"
 LATE = 30.0  # seconds after which what has not come will not come
 _FRESH = 60.0  # seconds for which a request is a recent one
 _SETTLED = 2.0  # seconds in which lines come
-_BUCKETS = "http_request_duration_seconds_bucket"
 _SOURCES = ("prometheus", "loki")
 
 
@@ -75,7 +74,7 @@ class Walk:
         with _of(Hop.SERVICE):
             self._at.api.text("/readyz")
             page = self._at.api.text("/metrics", accept="application/openmetrics-text")
-        newest = _exposition.newest(page, _BUCKETS)
+        newest = _exposition.newest(page, _promql.BUCKETS)
         return newest if newest and newest.at > now - _FRESH and _logql.is_id(newest.trace_id) else None
 
     def _lines(self, request: Exemplar, now: float) -> Sequence[Line]:
@@ -95,9 +94,8 @@ class Walk:
 
         It is told by its span: another service finished a request of this trace, too, and its lines may come alone.
         """
-        around = Window(request.arrived - 60, request.at + 60)
         with _of(Hop.LOKI):
-            found = _logql.lines(self._at.loki, _logql.of_trace(request.trace_id), around)
+            found = _logql.of_request(self._at.loki, request)
         said = {line.fields.get("span_id") for line in found if line.fields.get("event") == "request.finished"}
         return found if request.span_id in said else ()
 
