@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.report import table
 from tests.prove import engine
+from triage.stores._exposition import total
 
 RESULTS = Path(__file__).with_name("STACK.md")
 _ROUNDS = 3
@@ -87,11 +88,8 @@ def _mebibytes(text: str) -> float:
 
 @contextmanager
 def _loaded() -> Iterator[None]:
-    """Make load from the container that is there for it."""
-    command = ["exec", "--no-TTY", "loadtest", "python", "-m", "locust", "--locustfile", "loadtest/locustfile.py"]
-    options = ["--host", "http://api:8000", "--headless", "--incidents", "off", "--skip-log-setup"]
-    pace = ["--users", str(_USERS), "--spawn-rate", "100", "--run-time", f"{_LOAD + 15}s"]
-    process = engine.started(*command, *options, *pace)
+    """Make load, which ends by itself after the block."""
+    process = engine.load(_USERS, 100, "--run-time", f"{_LOAD + 15}s")
     try:
         yield
     finally:
@@ -100,12 +98,8 @@ def _loaded() -> Iterator[None]:
 
 def _requests() -> float:
     """Return how many requests the service has finished."""
-    page = engine.docker(
-        "compose", "exec", "--no-TTY", "api", "python", "-c",
-        "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())",
-    )  # fmt: skip
-    counts = [line for line in page.splitlines() if line.startswith("http_request_duration_seconds_count{")]
-    return sum(float(line.rpartition(" ")[2]) for line in counts)
+    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+    return total(engine.inside("api", "python", "-c", read), "http_request_duration_seconds_count")
 
 
 def _row(what: str, unit: str, found: Sequence[float], promised: float | None) -> list[str]:

@@ -52,6 +52,12 @@ class Service:
         return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
 
 
+def unavailable(url: str) -> httpx2.Response | None:
+    """Return the answer if it is a 503."""
+    answer = httpx2.get(url, timeout=20)
+    return answer if answer.status_code == 503 else None
+
+
 @contextmanager
 def running(
     processes: Processes,

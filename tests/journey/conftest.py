@@ -64,12 +64,10 @@ def fresh() -> Iterator[Stack]:
         pytest.skip("no Grafana: set STACK=up where docker compose is up, or GRAFANA_HOME to an unpacked Grafana")
     with NativeStack() as native:
         stack = native.start()
-        load = {"LOAD_TARGET": stack.api, "LOAD_PORT": str(free_port())}
-        native.services.start("loadtest", [sys.executable, "-m", "loadtest"], load)
-        for name in ("api-2", "api-3"):
-            few = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(free_port()), "LOAD_USERS": "3"}
-            command = [sys.executable, "-m", "loadtest"]
-            native.services.start(f"load-{name}", command, {**few, "LOAD_INCIDENTS": "off"})
+        few = {"LOAD_USERS": "3", "LOAD_INCIDENTS": "off"}
+        for name, settings in (("api", {}), ("api-2", few), ("api-3", few)):
+            load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(free_port()), **settings}
+            native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], load)
         yield stack
 
 

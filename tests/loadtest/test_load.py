@@ -14,6 +14,7 @@ import pytest
 from loadtest.ids import RequestIds, new_run
 from loadtest.lab import start_fault
 from tests.emitted import parse
+from tests.load import locust
 from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import eventually
@@ -158,10 +159,5 @@ def test_a_record_that_cannot_be_written_is_told_of_once(api: Service, processes
 
 
 def run_load(processes: Processes, name: str, url: str, *options: str) -> int:
-    command = [
-        sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--headless", "--host", url,
-        "--users", "10", "--spawn-rate", "10", "--run-time", "4s", "--stop-timeout", "15", "--skip-log-setup",
-        "--incidents", "off", *options,
-    ]  # fmt: skip
-    processes.start(name, command)
+    processes.start(name, locust(url, 10, 10, "--run-time", "4s", "--stop-timeout", "15", *options))
     return processes.wait(name)

@@ -16,7 +16,6 @@ from tests.stack.native import Stack
 
 USERS = 200  # each makes a request a second
 AWAY = int(os.environ.get("AWAY", "600"))  # seconds that Loki is away; fewer for a quick look
-OURS = '{service_name=~"api|payments"}'
 SERVICES = ("api", "api-replica", "payments")
 
 # The image has no `pkill`: whoever runs Locust without its page, and is not this program, is told to stop.
@@ -41,17 +40,14 @@ class Proof:
     load: subprocess.Popen[bytes] | None = None
 
     def start_load(self, *options: str) -> None:
-        """Make requests until `stop_load`; this load's own lines go nowhere."""
+        """Make requests until `stop_load`."""
         self.began = time.time() - 1
-        command = ["exec", "--no-TTY", "loadtest", "python", "-m", "locust", "--locustfile", "loadtest/locustfile.py"]
-        quiet = ["--host", "http://api:8000", "--headless", "--incidents", "off", "--skip-log-setup", *options]
-        pace = ["--users", str(USERS), "--spawn-rate", "50", "--stop-timeout", "15"]
-        self.load = engine.started(*command, *quiet, *pace)
+        self.load = engine.load(USERS, 50, "--stop-timeout", "15", *options)
 
     def stop_load(self) -> None:
         """Let requests in flight finish, and wait for the end of the load."""
         assert self.load is not None
-        engine.docker("compose", "exec", "--no-TTY", "loadtest", "python", "-c", _STOP)
+        engine.inside("loadtest", "python", "-c", _STOP)
         self.load.wait(60)
 
     def save(self) -> list[Path]:
@@ -70,9 +66,9 @@ class Proof:
         written = (
             line for file in self.save() for line in lines_of(file) if line.partition('"timestamp":"')[2][:19] >= first
         )
-        stored = sets.stored_lines(self.stack.loki, OURS, self.began, now)
+        stored = sets.stored_lines(self.stack.loki, sets.OURS, self.began, now)
         shown = stored if note is None else (_noted(line, note) for line in stored)
-        found = sets.compare(written, shown, sets.counted_lines(self.stack.loki, OURS, self.began, now))
+        found = sets.compare(written, shown, sets.counted_lines(self.stack.loki, sets.OURS, self.began, now))
         self.report.lines(what, found)
         self.report.row(report.FIGURES, f"the last line came after the load's end: {what}", f"{late:.0f} s")
         return found

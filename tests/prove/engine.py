@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.load import locust
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,16 @@ def started(*arguments: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def inside(service: str, *command: str) -> str:
+    """Run a command in the first container of a service, and return what it printed."""
+    return docker("compose", "exec", "--no-TTY", service, *command)
+
+
+def load(users: int, rate: int, *options: str) -> subprocess.Popen[bytes]:
+    """Make load from the container that is there for it; its own lines go nowhere."""
+    return started("exec", "--no-TTY", "loadtest", *locust("http://api:8000", users, rate, *options, python="python"))
 
 
 def up(*options: str, **environment: str) -> float:

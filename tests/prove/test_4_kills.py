@@ -6,6 +6,7 @@ import httpx2
 
 from tests.prove import engine, report
 from tests.prove.conftest import Proof
+from tests.services import unavailable
 from tests.waiting import eventually
 
 
@@ -27,7 +28,7 @@ def test_the_database_is_killed(proof: Proof) -> None:
     url = f"{proof.stack.api}/users/17"
     container = engine.containers("postgres")["postgres-1"]
     engine.docker("kill", "--signal", "KILL", container)
-    answer = eventually(lambda: _refused(url), "a 503")
+    answer = eventually(lambda: unavailable(url), "a 503")
     assert "application/problem+json" == answer.headers["content-type"]
     assert answer.json()["detail"]
     assert answer.headers["x-trace-id"] in answer.text
@@ -40,11 +41,6 @@ def test_the_database_is_killed(proof: Proof) -> None:
     engine.become([container, *engine.containers("api", "api-replica").values()], "healthy")
     proof.report.row(report.KILLS, "postgres (the service answers 503, with ids)", 1, took)
     assert took < 5 or not report.calm()
-
-
-def _refused(url: str) -> httpx2.Response | None:
-    answer = httpx2.get(url, timeout=20)
-    return answer if answer.status_code == 503 else None
 
 
 def _asked(container: str) -> str:

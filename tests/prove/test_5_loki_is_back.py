@@ -91,7 +91,7 @@ def test_counters_add_up(proof: Proof) -> None:
 def test_reconcile_says_how_many(proof: Proof) -> None:
     """The replica that was killed: only requests in flight have no line."""
     record = proof.folder / "sent.jsonl"
-    record.write_text(engine.docker("compose", "exec", "--no-TTY", "loadtest", "cat", "/tmp/sent.jsonl"))  # noqa: S108
+    record.write_text(engine.inside("loadtest", "cat", "/tmp/sent.jsonl"))  # noqa: S108
     files = [str(file) for file in proof.folder.glob(f"{proof.began:.0f}-api*.jsonl")]
     done = subprocess.run(
         [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record), *files],

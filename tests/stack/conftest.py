@@ -1,13 +1,14 @@
 """A running stack: native processes that are started here, or with STACK=up the one of `docker compose up`."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.app.lab import LAB
+from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import NativeStack, Stack
 
@@ -32,11 +33,8 @@ def stack(native: NativeStack | None) -> Stack:
 def load(stack: Stack, tmp_path: Path) -> Iterator[None]:
     """Make load with Locust, and the database slow for some users, until the test is done."""
     fault = {"fault": "slow-query", "users": list(range(1, 9)), "seconds": 300, "delay_ms": 1000}
-    lab = {"X-Fault-Lab": "tests"}
     with Processes(tmp_path) as processes:
-        command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", stack.api]
-        options = ["--headless", "--users", "60", "--spawn-rate", "30", "--incidents", "off", "--skip-log-setup"]
-        processes.start("load", [*command, *options])
-        httpx2.post(f"{stack.api}/faults", json=fault, headers=lab).raise_for_status()
+        processes.start("load", locust(stack.api, 60, 30))
+        httpx2.post(f"{stack.api}/faults", json=fault, headers=LAB).raise_for_status()
         yield
-    httpx2.delete(f"{stack.api}/faults", headers=lab).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()

@@ -167,11 +167,11 @@ class NativeStack:
                 text = text.replace(usual, quick)
             file.write_text(text)
 
-    def scrape(self, name: str) -> None:
-        """Let Prometheus scrape another service, which was started as `name`."""
-        job = {"job_name": name, "static_configs": [{"targets": [self._address(name)]}]}
+    def scrape(self, name: str, job: Mapping[str, object]) -> None:
+        """Let Prometheus scrape another service, which was started as `name`; its address is not that of `job`."""
+        config = {"scrape_configs": [{**job, "static_configs": [{"targets": [self._address(name)]}]}]}
         file = self.folder / "prometheus" / "scrape" / f"{name}.yml"
-        file.write_text(json.dumps({"scrape_configs": [job]}))
+        file.write_text(json.dumps(config))
         self.servers.signal("prometheus", signal.SIGHUP)
 
     def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:

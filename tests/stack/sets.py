@@ -1,7 +1,6 @@
 """Two sets of lines, what was written and what is stored, and how they differ."""
 
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,8 +12,11 @@ from typing import Any, NamedTuple
 import httpx2
 
 from tests.waiting import eventually
+from triage.stores._exposition import total
 
 PAGE = 5000  # what loki.yml allows for one answer
+OURS = '{service_name=~"api|payments"}'
+_RECEIVED = "loki_distributor_lines_received_total"
 _SECOND = 10**9
 _SLICE = 30 * _SECOND
 _LONGER = 7  # seconds; `max_backoff_period` is 5
@@ -114,20 +116,14 @@ def _ask(client: httpx2.Client, kind: str, query: str, **parameters: str | int) 
 
 def settled(loki: str, seconds: float = 300) -> float:
     """Wait until no more lines come, longer than Alloy waits between two tries; return when the last one had come."""
-    took: list[float] = []
-    came = [time.monotonic()]
+    received, came = 0.0, time.monotonic()
 
     def look() -> bool:
-        page = httpx2.get(f"{loki}/metrics", timeout=60).text
-        took.append(
-            sum(
-                float(count)
-                for count in re.findall(r"^loki_distributor_lines_received_total.* (\S+)$", page, re.MULTILINE)
-            )
-        )
-        if took[-1] != took[-2:][0] or not took[-1]:
-            came.append(time.monotonic())
-        return time.monotonic() - came[-1] > _LONGER
+        nonlocal received, came
+        before, received = received, total(httpx2.get(f"{loki}/metrics", timeout=60).text, _RECEIVED)
+        if received != before or not received:
+            came = time.monotonic()
+        return time.monotonic() - came > _LONGER
 
     eventually(look, "an end of lines", seconds, pause=0.5)
-    return came[-1]
+    return came

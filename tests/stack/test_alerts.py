@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,14 @@ import httpx2
 import pytest
 import yaml
 
+from tests.app.lab import LAB
+from tests.load import locust
 from tests.processes import Processes, free_port
 from tests.runbooks import RUNBOOKS, queries
 from tests.stack import stores
 from tests.stack.native import ROOT, Stack, server
 from tests.waiting import eventually
 
-LAB = {"X-Fault-Lab": "tests"}  # whose requests wait, too, while all connections of the pool are in use
 SHORTER = {"5m": "5s", "30m": "30s", "1h": "60s", "6h": "360s", "1d": "1440s"}
 FAULTS = {
     "AvailabilityBudgetBurn": {"fault": "database-timeout", "seconds": 600},
@@ -46,13 +46,11 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     url = f"http://127.0.0.1:{free_port()}"
     program: list[str | Path] = [server("prometheus"), f"--config.file={folder}/prometheus.yml"]
     options = [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url.removeprefix('http://')}"]
-    load = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", stack.api]
-    users = ["--headless", "--users", "8", "--spawn-rate", "8", "--incidents", "off", "--skip-log-setup"]
     httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
     with Processes(folder) as processes:
         processes.start("prometheus", [*program, *options])
         processes.answers("prometheus", f"{url}/-/ready")
-        processes.start("load", [*load, *users])
+        processes.start("load", locust(stack.api, 8, 8))
         yield url
         httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
 

@@ -17,14 +17,13 @@ import httpx2
 import pytest
 
 from tests.emitted import Line, parse
+from tests.load import locust
 from tests.postgres import serve_postgres
 from tests.processes import Processes
+from tests.services import unavailable
 from tests.stack import sets, stores
 from tests.stack.native import SERVICES, NativeStack
 from tests.waiting import eventually
-
-QUIET = ["--headless", "--spawn-rate", "100", "--incidents", "off", "--skip-log-setup", "--stop-timeout", "15"]
-OURS = '{service_name=~"api|payments"}'
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("STACK") == "up", reason="kills its own native stack; make prove-stack kills that of docker compose"
@@ -46,13 +45,12 @@ def began() -> float:
 
 
 @contextmanager
-def load(native: NativeStack, folder: Path, users: int, *options: str | Path) -> Iterator[None]:
+def load(native: NativeStack, folder: Path, users: int) -> Iterator[None]:
     """Make a request a second for each user, at all replicas in turn, until the block ends."""
     hosts = [native.url(name) for name in SERVICES if name != "payments"]
     with Processes(folder) as processes:
         for number, host in enumerate(hosts):
-            command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", host]
-            processes.start(f"load-{number}", [*command, *QUIET, "--users", str(users // len(hosts)), *options])
+            processes.start(f"load-{number}", locust(host, users // len(hosts), 100, "--stop-timeout", "15"))
         yield
 
 
@@ -62,8 +60,8 @@ def compared(native: NativeStack, began: float) -> sets.Compared:
     loki = native.url("loki")
     sets.settled(loki)
     now = time.time()
-    stored = sets.stored_lines(loki, OURS, began, now)
-    return sets.compare(lines, stored, sets.counted_lines(loki, OURS, began, now))
+    stored = sets.stored_lines(loki, sets.OURS, began, now)
+    return sets.compare(lines, stored, sets.counted_lines(loki, sets.OURS, began, now))
 
 
 def test_servers_are_killed(
@@ -98,8 +96,7 @@ def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest
     record = tmp_path / "requests.jsonl"
     host = native.url("api-2")
     with Processes(tmp_path) as processes:
-        command = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", host]
-        processes.start("load", [*command, *QUIET, "--users", "60", "--record", record])
+        processes.start("load", locust(host, 60, 100, "--stop-timeout", "15", "--record", str(record)))
         eventually(lambda: record.exists() and record.read_text().count("\n") > 120, "load")
         native.services.kill("api-2")
         native.start_service("api-2")
@@ -130,7 +127,7 @@ def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixtu
     url = f"{native.url('api')}/users/17"
     os.killpg(native.servers.pid("postgres"), signal.SIGKILL)
     native.servers.wait("postgres")
-    answer = eventually(lambda: _unavailable(url), "a 503")
+    answer = eventually(lambda: unavailable(url), "a 503")
     assert "application/problem+json" == answer.headers["content-type"]
     trace_id = answer.headers["x-trace-id"]
     assert trace_id in answer.text
@@ -147,8 +144,3 @@ def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixtu
     eventually(lambda: httpx2.get(url).status_code == 200, "the service to be back")
     with capsys.disabled():
         print(f"\nback {time.monotonic() - began:.2f} s after PostgreSQL was started; {line['message']!r}")
-
-
-def _unavailable(url: str) -> httpx2.Response | None:
-    answer = httpx2.get(url, timeout=20)
-    return answer if answer.status_code == 503 else None

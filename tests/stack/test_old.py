@@ -32,7 +32,7 @@ def native() -> Iterator[NativeStack]:
         late = {"LD_PRELOAD": str(found[0]), "FAKETIME": f"-{HOURS}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         started.start_service(OLD, late)
         started.services.answers(OLD, f"{started.url(OLD)}/readyz")
-        started.scrape(OLD)
+        started.scrape(OLD, {"job_name": OLD})
         yield started
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.app.lab import LAB
+from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import ROOT, NativeStack
 from tests.waiting import eventually
@@ -40,9 +42,7 @@ def native() -> Iterator[NativeStack]:
 @pytest.fixture(scope="module")
 def loaded(native: NativeStack) -> Iterator[NativeStack]:
     """Return the same with 20 requests a second."""
-    locust = [sys.executable, "-m", "locust", "--locustfile", "loadtest/locustfile.py", "--host", native.url("api")]
-    options = ["--headless", "--users", "20", "--spawn-rate", "20", "--incidents", "off", "--skip-log-setup"]
-    native.servers.start("load", [*locust, *options])
+    native.servers.start("load", locust(native.url("api"), 20, 20))
     yield native
     # First, so that no service waits for its last requests.
     native.servers.kill("load")
@@ -180,9 +180,8 @@ def test_it_names_the_data_source(loaded: NativeStack, wrong: dict[str, str], tm
 def test_it_finds_the_spike_and_a_slow_request(loaded: NativeStack) -> None:
     """A fault of some seconds is a spike in Prometheus; the request it shows is a slow one, with its lines."""
     at: Places = places(loaded.environment())
-    lab = {"X-Fault-Lab": "tests"}
     fault = {"fault": "slow-query", "share": 0.3, "seconds": 30, "delay_ms": 1000}
-    httpx2.post(f"{loaded.url('api')}/faults", json=fault, headers=lab).raise_for_status()
+    httpx2.post(f"{loaded.url('api')}/faults", json=fault, headers=LAB).raise_for_status()
     began = time.time()
 
     def found() -> spikes.Found | None:

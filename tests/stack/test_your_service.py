@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,12 +12,10 @@ import httpx2
 import pytest
 import yaml
 
-from tests.processes import free_port
+from tests.app.observability.test_lifting import readme
 from tests.stack import stores
 from tests.stack.native import ROOT, NativeStack, Stack
 from tests.waiting import eventually
-
-README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
@@ -27,25 +24,22 @@ def shop(stack: Stack, native: NativeStack | None, tmp_path: Path) -> Iterator[s
     if native is None:
         pytest.skip("adding a service to a running compose stack needs its files changed: run without STACK=up")
     shutil.copytree(ROOT / "app" / "observability", tmp_path / "observability")
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "service.py").write_text(str(code))
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "service:app", "--port", str(port)]
-    native.services.start("shop", command)
-    native.services.answers("shop", f"http://127.0.0.1:{port}/metrics")
-    (scrape,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)
-    config = yaml.safe_load(scrape)
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+    (tmp_path / "service.py").write_text(readme())
+    url = native.url("shop")
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "service:app"]
+    native.services.start("shop", [*command, "--port", url.rpartition(":")[2]])
+    native.services.answers("shop", f"{url}/metrics")
+    (scrape,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (job,) = yaml.safe_load(scrape)["scrape_configs"]
     assert stack.prometheus == native.url("prometheus")
-    (native.folder / "prometheus" / "scrape" / "shop.yml").write_text(json.dumps(config))
-    native.servers.signal("prometheus", signal.SIGHUP)
-    yield f"http://127.0.0.1:{port}"
+    native.scrape("shop", job)
+    yield url
     native.services.stop("shop")
 
 
 def test_your_service_is_on_the_dashboards(shop: str, stack: Stack) -> None:
     """The box `service` has it, and its dots lead to its lines, without an edit of a dashboard."""
-    (dashboard,) = (ROOT / "grafana/dashboards").glob("service.json")
+    dashboard = ROOT / "grafana/dashboards/service.json"
     (box,) = [entry for entry in json.loads(dashboard.read_text())["templating"]["list"] if entry["name"] == "service"]
     (metric, label) = re.findall(r"label_values\((\w+), (\w+)\)", box["query"]["query"])[0]
     since = time.time()
