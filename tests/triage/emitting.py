@@ -102,8 +102,12 @@ class Emitting:
         self.line(at, "Service started", event="service.started")
 
     def stop(self, at: float) -> None:
-        """Stop in good order."""
-        self.line(at, "Service stopped", event="service.stopped")
+        """Stop in good order, with the totals since the start."""
+        totals: dict[str, dict[str, int]] = {}
+        for (_, route, status), counts in self._counts.items():
+            of_route = totals.setdefault(route, {})
+            of_route[status] = of_route.get(status, 0) + sum(counts)
+        self.line(at, "Service stopped", event="service.stopped", totals=totals)
 
 
 def sent(at: float, number: int, status: int | None = 200, run: str = RUN, **fields: object) -> Line:

@@ -93,6 +93,6 @@ def test_everything_else_agrees(tmp_path: Path) -> None:
     assert plain.runs() == ours.runs()
     assert plain.sent(RUN) == ours.sent(RUN)
     assert plain.finished("api", f"{RUN}-") == ours.finished("api", f"{RUN}-")
-    assert plain.searched()._replace(files=3) == ours.searched()
+    assert plain.searched() == ours.searched()
     for nobody in ("nobody", "%", "'"):
         assert not any([ours.rates(nobody, 500), ours.finished(nobody), ours.scrapes(nobody), ours.sent(nobody)])

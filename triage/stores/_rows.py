@@ -1,7 +1,7 @@
 """From rows of DuckDB to what the questions are told."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from triage.model import Exemplar, Histogram, Line, Scrape, Series
@@ -46,6 +46,15 @@ def scrapes(rows: Iterable[Row]) -> list[Scrape]:
         if (named := _exemplar(exemplar)) is not None:
             histogram.exemplars[bound] = named  # type: ignore[index]
     return [Scrape(at, instance, series) for (at, instance), series in found.items()]
+
+
+def totals(text: str | None) -> Mapping[tuple[str, str], int] | None:
+    """Return what a process that stopped had counted, by route and status; None if it does not say."""
+    try:
+        told = json.loads(text or "null")
+        return told and {(route, status): int(count) for route, of in told.items() for status, count in of.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _exemplar(text: str | None) -> Exemplar | None:
