@@ -81,9 +81,7 @@ def _rows(process: Process, lines: Sequence[Finished]) -> Iterable[tuple[Counted
         if start - _before(process) < line.at <= end + _after(process):
             theirs[line.route, line.status].append(line)
     for key in sorted({*increase, *theirs}):
-        edge = sum(
-            1 for line in theirs[key] if line.at > end - _after(process) or line.at <= start + _before(process)
-        )
+        edge = sum(1 for line in theirs[key] if line.at > end - _after(process) or line.at <= start + _before(process))
         yield CountedRow(*key, increase[key], len(theirs[key]) - edge, edge), theirs[key]
 
 

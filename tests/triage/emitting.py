@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from math import inf
@@ -11,7 +12,7 @@ from typing import Any
 from app.observability._metrics import BUCKETS
 from triage.moments import rfc3339
 
-T0 = 1_795_000_000.0
+T0 = time.time() // 1_000 * 1_000 - 1_000  # some minutes ago: a real Loki is not asked what is old
 RUN = "20261123T031400a7"
 Line = dict[str, Any]
 

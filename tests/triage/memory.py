@@ -42,7 +42,9 @@ class MemoryStore:
     def searched(self) -> Searched:
         """Say what there is."""
         services = sorted({raw["service"] for raw in self._lines})
-        return Searched("3 files", len(self._lines), 0, tuple(services), Window(at(self._lines[0]), at(self._lines[-1])))
+        return Searched(
+            "3 files", len(self._lines), 0, tuple(services), Window(at(self._lines[0]), at(self._lines[-1]))
+        )
 
     def trace(self, any_id: str) -> Traced:
         """Return the lines of an id."""

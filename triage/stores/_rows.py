@@ -18,6 +18,14 @@ def line(at: float, text: str) -> Line | None:
         return None
 
 
+def decoded(text: str | None) -> Any:  # noqa: ANN401 - whatever JSON is
+    """Return what a piece of JSON says; of what is none, or beyond what Python reads, None."""
+    try:
+        return json.loads(text or "null", parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+
+
 def counts(row: Sequence[int]) -> Counts:
     """Return the four numbers that the queries have in this order."""
     slow_a, slow_b, fast_a, fast_b = row
@@ -48,12 +56,11 @@ def scrapes(rows: Iterable[Row]) -> list[Scrape]:
     return [Scrape(at, instance, series) for (at, instance), series in found.items()]
 
 
-def totals(text: str | None) -> Mapping[tuple[str, str], int] | None:
+def totals(told: Any) -> Mapping[tuple[str, str], int] | None:  # noqa: ANN401 - whatever a line says
     """Return what a process that stopped had counted, by route and status; None if it does not say."""
     try:
-        told = json.loads(text or "null")
-        return told and {(route, status): int(count) for route, of in told.items() for status, count in of.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {(route, status): int(count) for route, of in told.items() for status, count in of.items()}
+    except (ValueError, TypeError, AttributeError):
         return None
 
 

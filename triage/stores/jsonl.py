@@ -72,7 +72,10 @@ class JsonlStore:
     def lives(self, service: str) -> Sequence[Life]:
         """Return the lines `service.started` and `service.stopped`, in order."""
         rows = self._raw.ask(_sql.LIVES, service=service, needle=_needle(service))
-        return [Life(*life, _rows.totals(text)) for *life, text in rows]
+        return [
+            Life(at, instance, event, before, _rows.totals(_rows.decoded(text)))
+            for at, instance, event, before, text in rows
+        ]
 
     def scrapes(self, service: str) -> Sequence[Scrape]:
         """Return what `http_request_duration_seconds` was at each scrape, in order."""
