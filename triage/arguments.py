@@ -8,8 +8,13 @@ import typer
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Option("--jsonl", metavar="PATH...", help="Files and folders of lines to read; also *.jsonl.gz."),
+    typer.Option(
+        "--jsonl",
+        metavar="PATH...",
+        help="Files and folders of lines to read, instead of a running stack; also *.jsonl.gz.",
+    ),
 ]
+Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the folders of the load's runs are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON instead of text.")]
 Service = Annotated[str, typer.Option(help="Whose requests.")]
 

@@ -2,25 +2,29 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from typer._click.exceptions import ClickException
 
 from triage import arguments, sentences
-from triage.arguments import AsJson, Paths, Service
+from triage.arguments import AsJson, Paths, Runs, Service
 from triage.errors import CANNOT, CLOSED, INTERRUPTED, MISMATCH, CannotTellError, say
 from triage.harmless import harmless_json
+from triage.model import Window
 from triage.stores import StoreError
 from triage.tour.command import tour
 
 if TYPE_CHECKING:
     from triage.screen import Screen
-    from triage.stores.jsonl import JsonlStore
+    from triage.stores import LoadStore, LogStore, MetricStore
 
 # What a command needs is imported when it runs: help, completion and complaints are quick, and so is `trace`.
+
+_HOUR, _MONTH = 3_600.0, 28 * 86_400.0
 
 cli = typer.Typer(
     name="triage",
@@ -40,7 +44,7 @@ def trace(
 ) -> None:
     """Show the lines of one request, and where its time went."""
     sentences.check(any_id)
-    store = _store(jsonl)
+    store = _stores(jsonl, _MONTH).logs
     from triage import render_trace
     from triage.trace import trace as ask
 
@@ -64,13 +68,13 @@ def explain(  # noqa: PLR0913, PLR0917 - options of the command line
 ) -> None:
     """Tell what the slow requests of a spike have in common."""
     window = sentences.window(start, end)
-    store = _store(jsonl)
+    stores = _stores(jsonl, _HOUR, window)
     from triage import render_explain
     from triage.explain import explain as ask
 
-    explanation = ask(store, store, service, window, slow_ms)
+    explanation = ask(stores.logs, stores.metrics, service, window, slow_ms)
     if not explanation.slow + explanation.fast:
-        sentences.need(store, service)
+        sentences.need(stores.logs, service)
     if as_json:
         _print(render_explain.as_json(explanation))
     else:
@@ -81,17 +85,18 @@ def explain(  # noqa: PLR0913, PLR0917 - options of the command line
 def reconcile(
     jsonl: Paths = None,
     run: Annotated[str | None, typer.Option(help="The run, if it is not the last one.")] = None,
+    runs: Runs = Path("runs"),
     service: Service = "api",
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Compare what was sent, logged and counted; 1 if it differs."""
-    store = _store(jsonl)
+    stores, load = _with_load(jsonl, runs, run)
     from triage import render_reconcile
     from triage.reconcile import reconcile as ask
 
-    found = ask(store, store, store, service, run)
+    found = ask(stores.logs, stores.metrics, load, service, run)
     if found.sent is None and found.counted is None:
-        sentences.need(store, service)
+        sentences.need(stores.logs, service)
     if as_json:
         _print(render_reconcile.as_json(found))
     else:
@@ -102,13 +107,35 @@ def reconcile(
         raise CannotTellError(found.missing)
 
 
-def _store(paths: Sequence[Path] | None) -> "JsonlStore":
-    if not paths:
-        msg = "The stores of a running stack come later: name files or folders of lines with --jsonl"
-        raise CannotTellError(msg)
+class _Stores(NamedTuple):
+    logs: "LogStore"
+    metrics: "MetricStore"
+
+
+def _stores(paths: Sequence[Path] | None, back: float, window: Window | None = None) -> _Stores:
+    """Return files, or the stores of the running stack: what they have of a window, else of the last seconds."""
+    if paths:
+        from triage.stores.jsonl import JsonlStore
+
+        files = JsonlStore(paths)
+        return _Stores(files, files)
+    from triage.stack import stack
+
+    return _Stores(*stack(os.environ, window or Window(time.time() - back, time.time())))
+
+
+def _with_load(paths: Sequence[Path] | None, runs: Path, run: str | None) -> "tuple[_Stores, LoadStore]":
+    """Return files that have everything, or the stack and the folder of a run."""
     from triage.stores.jsonl import JsonlStore
 
-    return JsonlStore(paths)
+    if paths:
+        files = JsonlStore(paths)
+        return _Stores(files, files), files
+    from triage.stack import around, folder_of, stack
+
+    folder = folder_of(runs, run)
+    load = JsonlStore([folder])
+    return _Stores(*stack(os.environ, around(load, folder.name))), load
 
 
 def _screen() -> "Screen":

@@ -74,20 +74,27 @@ def counts(scrape: Scrape) -> Counter[Key]:
 
 def _rows(process: Process, lines: Sequence[Finished]) -> Iterable[tuple[CountedRow, list[Finished]]]:
     start, end = _span(process)
-    increase = counts(process.scrapes[-1])
+    increase = _last(process)
     increase.subtract(_base(process))
     theirs: dict[Key, list[Finished]] = defaultdict(list)
     for line in lines:
-        if start - _before(process) < line.at <= end + _EDGE:
+        if start - _before(process) < line.at <= end + _after(process):
             theirs[line.route, line.status].append(line)
     for key in sorted({*increase, *theirs}):
-        edge = sum(1 for line in theirs[key] if line.at > end - _EDGE or line.at <= start + _before(process))
+        edge = sum(1 for line in theirs[key] if line.at > end - _after(process) or line.at <= start + _before(process))
         yield CountedRow(*key, increase[key], len(theirs[key]) - edge, edge), theirs[key]
 
 
 def _span(process: Process) -> tuple[float, float]:
     start = process.scrapes[0].at if process.began is None else process.began
-    return start, process.scrapes[-1].at
+    return start, process.scrapes[-1].at if process.ended is None else process.ended.at
+
+
+def _last(process: Process) -> Counter[Key]:
+    """Return what a process had counted at its end: what it said last, or what was scraped last."""
+    if process.ended is not None and process.ended.totals is not None:
+        return Counter(process.ended.totals)
+    return counts(process.scrapes[-1])
 
 
 def _base(process: Process) -> Mapping[Key, int]:
@@ -97,6 +104,11 @@ def _base(process: Process) -> Mapping[Key, int]:
 def _before(process: Process) -> float:
     """Return how unsure the beginning is: not at all where the process says when it was at zero."""
     return _EDGE if process.began is None else 0.0
+
+
+def _after(process: Process) -> float:
+    """Return how unsure the end is: not at all where the process says what it had counted."""
+    return _EDGE if process.ended is None else 0.0
 
 
 def _miscount(process: Process, row: CountedRow, lines: Sequence[Finished]) -> Miscount:

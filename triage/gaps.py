@@ -19,33 +19,37 @@ class Gap(NamedTuple):
 
 
 class Process(NamedTuple):
-    """The scrapes of one process; `began` is when it was at zero, if it told."""
+    """The scrapes of one process; `began` is when it was at zero, and `ended` its last word, if it told."""
 
     instance: str
     began: float | None
     scrapes: Sequence[Scrape]
+    ended: Life | None = None
 
 
 def processes(scrapes: Iterable[Scrape], lives: Sequence[Life]) -> list[Process]:
     """Return the scrapes of each instance, cut wherever another process answered: its counters began at zero."""
     found: list[Process] = []
     for instance, theirs in groupby(sorted(scrapes, key=lambda each: (each.instance, each.at)), lambda each: each[1]):
-        starts = [life.at for life in lives if (life.instance, life.event) == (instance, _STARTED)]
+        its_lives = sorted(life for life in lives if life.instance == instance)
+        starts = [life.at for life in its_lives if life.event == _STARTED]
         of_one: list[Scrape] = []
         for scrape in theirs:
             if of_one and (histograms.fell(of_one[-1], scrape) or _within(starts, of_one[-1].at, scrape.at)):
-                found.append(_process(of_one, starts, found))
+                found.append(_process(of_one, its_lives, found))
                 of_one = []
             of_one.append(scrape)
-        found.append(_process(of_one, starts, found))
+        found.append(_process(of_one, its_lives, found))
     return found
 
 
-def _process(scrapes: Sequence[Scrape], starts: Sequence[float], before: Sequence[Process]) -> Process:
+def _process(scrapes: Sequence[Scrape], lives: Sequence[Life], before: Sequence[Process]) -> Process:
     instance = scrapes[0].instance
     since = before[-1].scrapes[-1].at if before and before[-1].instance == instance else float("-inf")
-    own = [at for at in starts if since < at <= scrapes[0].at]
-    return Process(instance, max(own, default=None), scrapes)
+    own = [life.at for life in lives if life.event == _STARTED and since < life.at <= scrapes[0].at]
+    after = next((life for life in lives if life.at >= scrapes[-1].at), None)
+    told = after is not None and after.event == _STOPPED and after.totals is not None
+    return Process(instance, max(own, default=None), scrapes, after if told else None)
 
 
 def gaps(found: Sequence[Process], lives: Sequence[Life]) -> list[Gap]:

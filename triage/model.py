@@ -12,9 +12,9 @@ class Window(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """What a store holds: how many files and lines, how many of these are none of ours, whose, and from when."""
+    """What a store holds: where, how many lines, how many of these are none of ours, whose, and from when."""
 
-    files: int
+    where: str
     lines: int
     unreadable: int
     services: tuple[str, ...]
@@ -125,9 +125,13 @@ class Run(NamedTuple):
 
 
 class Life(NamedTuple):
-    """A process began or ended; `before` is when a request at this instance wrote its last line until then."""
+    """A process began or ended; `before` is when a request at this instance wrote its last line until then.
+
+    `totals` is what one that ended had counted, by route and status, if it says so.
+    """
 
     at: float
     instance: str
     event: str
     before: float | None
+    totals: Mapping[tuple[str, str], int] | None = None

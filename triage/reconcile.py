@@ -62,9 +62,9 @@ class Reconciliation(NamedTuple):
         """What could not be asked for, and what to do."""
         what = [
             *(["what the load sent (lines request.sent)"] if self.sent is None else []),
-            *(["what the service counted (lines metric.sample)"] if self.counted is None else []),
+            *(["what the service counted (lines metric.sample, or Prometheus)"] if self.counted is None else []),
         ]
-        return f"Not everything could be compared: name files that have {' and '.join(what)}, too"
+        return f"Not everything could be compared: there is nothing of {' and '.join(what)}"
 
     @property
     def complete(self) -> bool:

@@ -24,7 +24,7 @@ def show(found: Reconciliation, screen: Screen) -> None:
 def _sent(found: Reconciliation, screen: Screen) -> None:
     compared = found.sent
     if compared is None or found.run is None:
-        screen.line(("What the load sent is not in these files", "bold yellow"), ": no line request.sent.")
+        screen.line(("What the load sent is not here", "bold yellow"), ": no line request.sent.")
         return
     others = f" (the last of {found.others + 1})" if found.others else ""
     screen.line((f"Sent in run {found.run.name}{others} = logged by {found.service}", "bold"))
@@ -59,7 +59,8 @@ def _notes(compared: Compared) -> Mapping[str, tuple[str, ...]]:
 def _counted(found: Reconciliation, screen: Screen) -> None:
     counted = found.counted
     if counted is None:
-        screen.line((f"What {found.service} counted is not in these files", "bold yellow"), ": no line metric.sample.")
+        nowhere = ": no line metric.sample, nor a sample in Prometheus."
+        screen.line((f"What {found.service} counted is not here", "bold yellow"), nowhere)
         return
     screen.line((f"Counted by {found.service} = logged by {found.service}", "bold"))
     rows: list[Sequence[Piece]] = [("", "", "counted", "logged")]

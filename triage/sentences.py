@@ -49,16 +49,12 @@ def _searched(store: LogStore, known: Searched | None = None) -> str:
     searched = known or store.searched()
     if searched.span is None:
         msg = (
-            f"None of the {searched.lines:,} lines in {_number(searched.files, 'file')} is one of a service: "
+            f"None of the {searched.lines:,} lines in {searched.where} is one of a service: "
             "name files of JSON lines with --jsonl"
         )
         raise CannotTellError(msg)
     unreadable = f", of which {searched.unreadable:,} were not readable," if searched.unreadable else ""
     return (
-        f"searched {_number(searched.files, 'file')} with {_number(searched.lines, 'line')}{unreadable} "
+        f"searched {searched.where} with {searched.lines:,} line{'s' * (searched.lines != 1)}{unreadable} "
         f"from {rfc3339(searched.span.start)} to {rfc3339(searched.span.end)}"
     )
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from math import inf
@@ -11,7 +12,7 @@ from typing import Any
 from app.observability._metrics import BUCKETS
 from triage.moments import rfc3339
 
-T0 = 1_795_000_000.0
+T0 = time.time() // 1_000 * 1_000 - 1_000  # some minutes ago: a real Loki is not asked what is old
 RUN = "20261123T031400a7"
 Line = dict[str, Any]
 
@@ -102,8 +103,12 @@ class Emitting:
         self.line(at, "Service started", event="service.started")
 
     def stop(self, at: float) -> None:
-        """Stop in good order."""
-        self.line(at, "Service stopped", event="service.stopped")
+        """Stop in good order, with the totals since the start."""
+        totals: dict[str, dict[str, int]] = {}
+        for (_, route, status), counts in self._counts.items():
+            of_route = totals.setdefault(route, {})
+            of_route[status] = of_route.get(status, 0) + sum(counts)
+        self.line(at, "Service stopped", event="service.stopped", totals=totals)
 
 
 def sent(at: float, number: int, status: int | None = 200, run: str = RUN, **fields: object) -> Line:

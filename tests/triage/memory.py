@@ -42,7 +42,9 @@ class MemoryStore:
     def searched(self) -> Searched:
         """Say what there is."""
         services = sorted({raw["service"] for raw in self._lines})
-        return Searched(1, len(self._lines), 0, tuple(services), Window(at(self._lines[0]), at(self._lines[-1])))
+        return Searched(
+            "3 files", len(self._lines), 0, tuple(services), Window(at(self._lines[0]), at(self._lines[-1]))
+        )
 
     def trace(self, any_id: str) -> Traced:
         """Return the lines of an id."""
@@ -105,7 +107,9 @@ class MemoryStore:
         for raw in self._lines:
             if raw["service"] == service and raw.get("event") != "metric.sample":
                 if raw.get("event") in {"service.started", "service.stopped"}:
-                    lives.append(Life(at(raw), raw["instance"], raw["event"], before.get(raw["instance"])))
+                    told = raw.get("totals")
+                    totals = told and {(route, status): n for route, of in told.items() for status, n in of.items()}
+                    lives.append(Life(at(raw), raw["instance"], raw["event"], before.get(raw["instance"]), totals))
                 if raw["trace_id"] != "-":
                     before[raw["instance"]] = at(raw)
         return lives

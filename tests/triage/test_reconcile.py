@@ -143,6 +143,7 @@ def test_a_process_that_was_killed(*, samples: bool) -> None:
 def test_a_restart_in_good_order_is_no_gap() -> None:
     """A process that said that it stopped takes nothing with it."""
     run = made()
+    run.api.finish(T0 + 59.9, 5, request_id="last")
     run.api.stop(T0 + 60)
     run.api.start(T0 + 61)
     run.api.finish(T0 + 62, 5, request_id="other")
@@ -150,6 +151,10 @@ def test_a_restart_in_good_order_is_no_gap() -> None:
     found = run.reconciled()
     assert () == found.gaps
     assert found.equal
+    assert found.counted is not None
+    # Nobody scraped the last one, nor is it unsure: the last line of the process has the totals.
+    assert ("/users/{user_id}", "200", 102, 102, 0) in found.counted.rows
+    assert 0 == found.counted.uncounted
 
 
 def test_which_run() -> None:

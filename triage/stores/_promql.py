@@ -1,6 +1,7 @@
 """What Prometheus is asked, and how it answers: samples over time, and exemplars."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -8,6 +9,9 @@ from triage.model import Exemplar, Window
 from triage.stores._http import Server
 
 BUCKETS = "http_request_duration_seconds_bucket"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Named(NamedTuple):
@@ -35,10 +39,15 @@ def over(server: Server, expr: str, window: Window, step: float) -> Sequence[Sam
     """Return what an expression was, every `step` seconds."""
     answer = server.json("/api/v1/query_range", query=expr, start=window.start, end=window.end, step=step)
     with server.understood():
-        return [
-            Samples(each["metric"], {float(at): float(value) for at, value in each["values"]})
-            for each in answer["data"]["result"]
-        ]
+        return [Samples(each["metric"], _values(each["values"])) for each in answer["data"]["result"]]
+
+
+def samples(server: Server, selector: str, window: Window) -> Sequence[Samples]:
+    """Return the samples of a window as they were scraped; the window's start does not belong to it."""
+    length = max(1, round((window.end - window.start) * 1000))
+    answer = server.json("/api/v1/query", query=f"{selector}[{length}ms]", time=window.end)
+    with server.understood():
+        return [Samples(each["metric"], _values(each["values"])) for each in answer["data"]["result"]]
 
 
 def exemplars(server: Server, service: str, window: Window) -> Sequence[Named]:
@@ -55,6 +64,10 @@ def exemplars(server: Server, service: str, window: Window) -> Sequence[Named]:
         return sorted(found, key=lambda each: each.exemplar.at)
 
 
+def _values(pairs: Iterable[tuple[float, str]]) -> Mapping[float, float]:
+    return {float(at): float(value) for at, value in pairs}
+
+
 def _exemplar(each: Mapping[str, Any]) -> Exemplar | None:
     labels, value, at = each["labels"], float(each["value"]), float(each["timestamp"])
     if not (isfinite(value) and isfinite(at)):
@@ -64,8 +77,8 @@ def _exemplar(each: Mapping[str, Any]) -> Exemplar | None:
 
 def quoted(text: str) -> str:
     """Return a string of PromQL and LogQL, whatever `text` is."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"{}"'.format(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", escaped))
 
 
 def targets(server: Server, service: str) -> Sequence[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """From rows of DuckDB to what the questions are told."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from triage.model import Exemplar, Histogram, Line, Scrape, Series
@@ -14,6 +14,14 @@ def line(at: float, text: str) -> Line | None:
     """Return a line, or None if its JSON is beyond what Python reads: numbers of thousands of digits, deep nesting."""
     try:
         return Line(at, json.loads(text, parse_constant=str))
+    except (ValueError, RecursionError):
+        return None
+
+
+def decoded(text: str | None) -> Any:  # noqa: ANN401 - whatever JSON is
+    """Return what a piece of JSON says; of what is none, or beyond what Python reads, None."""
+    try:
+        return json.loads(text or "null", parse_constant=str)
     except (ValueError, RecursionError):
         return None
 
@@ -46,6 +54,14 @@ def scrapes(rows: Iterable[Row]) -> list[Scrape]:
         if (named := _exemplar(exemplar)) is not None:
             histogram.exemplars[bound] = named  # type: ignore[index]
     return [Scrape(at, instance, series) for (at, instance), series in found.items()]
+
+
+def totals(told: Any) -> Mapping[tuple[str, str], int] | None:  # noqa: ANN401 - whatever a line says
+    """Return what a process that stopped had counted, by route and status; None if it does not say."""
+    try:
+        return {(route, status): int(count) for route, of in told.items() for status, count in of.items()}
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def _exemplar(text: str | None) -> Exemplar | None:

@@ -109,12 +109,13 @@ WHERE v[2] = $service AND v[4] = 'request.finished' AND starts_with(coalesce(v[6
 
 LIVES = f"""
 WITH theirs AS (
-    SELECT moment, coalesce(v[3], '') AS instance, v[4] AS event, CASE WHEN v[5] <> '-' THEN moment END AS request
-    FROM ({_parsed(_PATH + " $.trace_id", "contains(line, $needle) AND NOT contains(line, 'metric.sample')")})
+    SELECT moment, coalesce(v[3], '') AS instance, v[4] AS event, CASE WHEN v[5] <> '-' THEN moment END AS request,
+           v[6] AS totals
+    FROM ({_parsed(_PATH + " $.trace_id $.totals", "contains(line, $needle) AND NOT contains(line, 'metric.sample')")})
     WHERE v[2] = $service),
 followed AS (SELECT *, max(request) OVER (
     PARTITION BY instance ORDER BY moment ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM theirs)
-SELECT moment, instance, event, before FROM followed
+SELECT moment, instance, event, before, totals FROM followed
 WHERE event IN ('service.started', 'service.stopped') ORDER BY moment
 """
 

@@ -28,7 +28,8 @@ class JsonlStore:
         number = len(self._raw.files)
         ((lines, usable, services, first, last),) = self._raw.ask(_sql.SEARCHED)
         span = None if first is None else Window(first, last)
-        return Searched(number, lines, lines - usable, tuple(sorted(services or ())), span)
+        where = "1 file" if number == 1 else f"{number:,} files"
+        return Searched(where, lines, lines - usable, tuple(sorted(services or ())), span)
 
     def trace(self, any_id: str) -> Traced:
         """Return the lines with this trace id; if there are none, those of the traces that have this request id."""
@@ -70,7 +71,11 @@ class JsonlStore:
 
     def lives(self, service: str) -> Sequence[Life]:
         """Return the lines `service.started` and `service.stopped`, in order."""
-        return [Life(*row) for row in self._raw.ask(_sql.LIVES, service=service, needle=_needle(service))]
+        rows = self._raw.ask(_sql.LIVES, service=service, needle=_needle(service))
+        return [
+            Life(at, instance, event, before, _rows.totals(_rows.decoded(text)))
+            for at, instance, event, before, text in rows
+        ]
 
     def scrapes(self, service: str) -> Sequence[Scrape]:
         """Return what `http_request_duration_seconds` was at each scrape, in order."""
