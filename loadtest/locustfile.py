@@ -16,6 +16,7 @@ from app.observability import Observability, configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import make_incidents
 from loadtest.record import Record
+from loadtest.sending import Sender
 from loadtest.users import Browse, Buy, LoadUser, Report
 
 __all__ = ["Browse", "Buy", "Report"]
@@ -48,9 +49,9 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 
 def _run_started(environment: Environment, **_: object) -> None:
-    LoadUser.ids, LoadUser.numbers = RequestIds(new_run()), itertools.count(1)
+    LoadUser.sender, LoadUser.numbers = Sender(RequestIds(new_run())), itertools.count(1)
     options = environment.parsed_options
-    host, run = environment.host or "", LoadUser.ids.run
+    host, run = environment.host or "", LoadUser.sender.ids.run
     logger.info("Run started", extra={"event": "run.started", "run": run, "host": host})
     if options is None:
         return
@@ -71,7 +72,7 @@ def _run_stopped(environment: Environment, **_: object) -> None:
         _Runs.record.close()
         _Runs.record = None
     total = environment.stats.total
-    facts = {"run": LoadUser.ids.run, "requests": total.num_requests, "failures": total.num_failures}
+    facts = {"run": LoadUser.sender.ids.run, "requests": total.num_requests, "failures": total.num_failures}
     logger.info("Run stopped", extra={"event": "run.stopped", **facts})
 
 
