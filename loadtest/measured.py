@@ -103,12 +103,16 @@ def _run_started(environment: Environment, **_: object) -> None:
     if parsed is None:
         return
     if _leads(environment):
-        parsed.begin = time.time() + _LEAD
+        parsed.begin = time.time() + (_LEAD if options.loop == "open" else 0)
         _tell_start(options, parsed.begin)
         if (window := options.plan.profile.fault) is not None:
             first, last = (share * options.plan.seconds for share in window)
             _Run.fault = gevent.spawn_later(
-                _LEAD + first, make_incident, options.url, options.run, min(round(last - first), 600)
+                parsed.begin - time.time() + first,
+                make_incident,
+                options.url,
+                options.run,
+                min(round(last - first), 600),
             )
     _Run.begin = Arrivals.begin = parsed.begin
     if _generates(environment):
