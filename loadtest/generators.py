@@ -1,6 +1,7 @@
 """The processes of a measured run: Locust alone, or one that leads and others that generate."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -55,6 +56,7 @@ class Generators:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
+                env={"PROMETHEUS_URL": "http://127.0.0.1:9090", **os.environ},
                 start_new_session=True,
             )
         )

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -12,15 +13,16 @@ import gevent
 from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
 
 from app.observability import Observability, configure_logging
 from loadtest.arrivals import Arrivals
 from loadtest.ids import RequestIds
 from loadtest.incidents import make_incident
+from loadtest.metrics import push_metrics
 from loadtest.mix import read_weights
 from loadtest.options import RunOptions
 from loadtest.record import GeneratorRecord, encode, line
+from loadtest.roles import generates, leads, report_last, worker_number
 from loadtest.sending import Sender
 from loadtest.users import Browse, Buy, LoadUser, Report
 
@@ -39,7 +41,7 @@ logging.getLogger("locust.runners").setLevel(logging.ERROR)
 class _Run:
     """The one run of this process."""
 
-    options: RunOptions
+    options: RunOptions | None = None
     begin: float | None = None
     interrupted = False
     stopped = False
@@ -53,6 +55,8 @@ class ByProfile(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Say how many there should be now; the last answer comes when all of them are done."""
         begin, options = _Run.begin, _Run.options
+        if options is None:
+            return None
         second = 0.0 if begin is None else time.time() - begin
         while options.plan.seconds - second < 1 and not _Run.interrupted and second < options.plan.seconds:
             gevent.sleep(min(0.1, options.plan.seconds - second))
@@ -73,36 +77,48 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--begin", type=float, help="When the run began, in seconds since 1970.", **hidden)
 
 
-def _leads(environment: Environment) -> bool:
-    return not isinstance(environment.runner, WorkerRunner)
-
-
-def _generates(environment: Environment) -> bool:
-    return not isinstance(environment.runner, MasterRunner)
+def _options(environment: Environment) -> RunOptions:
+    """Return the options of the run, and choose who comes; a worker may be told to start before it is ready."""
+    if _Run.options is None:
+        _Run.options = options = RunOptions.model_validate_json(environment.parsed_options.measured)  # type: ignore[union-attr]
+        Arrivals.plan, Arrivals.weights, Arrivals.workers = options.plan, read_weights(options.users), options.workers
+        users: list[type[LoadUser]] = [Browse, Buy, Report]
+        for kind in users:
+            kind.weight = Arrivals.weights[kind.__name__]
+        comes = [Arrivals] if options.loop == "open" else [kind for kind in users if kind.weight]
+        environment.user_classes[:] = comes
+    return _Run.options
 
 
 def _made(environment: Environment, **_: object) -> None:
-    """Choose who comes; from here on, Ctrl-C ends the run in good order."""
-    _Run.options = options = RunOptions.model_validate_json(environment.parsed_options.measured)  # type: ignore[union-attr]
-    Arrivals.plan, Arrivals.weights, Arrivals.workers = options.plan, read_weights(options.users), options.workers
-    users: list[type[LoadUser]] = [Browse, Buy, Report]
-    for kind in users:
-        kind.weight = Arrivals.weights[kind.__name__]
-    comes = [Arrivals] if options.loop == "open" else [kind for kind in users if kind.weight]
-    environment.user_classes[:] = comes
+    """Get ready; from here on, Ctrl-C ends the run in good order."""
+    options = _options(environment)
 
     def interrupt() -> None:
         _Run.interrupted = True
 
-    if _leads(environment):
+    if leads(environment):
         gevent.signal_handler(signal.SIGINT, interrupt)
+    push_metrics(
+        environment,
+        f"{socket.gethostname()}:{os.getpid()}",
+        rate=_rate,
+        users=lambda: environment.runner.user_count if environment.runner and options.loop == "closed" else 0,
+        in_flight=lambda: LoadUser.sender.in_flight,
+    )
+
+
+def _rate() -> float:
+    if _Run.options is None or _Run.begin is None or _Run.stopped:
+        return 0
+    return _Run.options.plan.rate_at(max(0.0, time.time() - _Run.begin))
 
 
 def _run_started(environment: Environment, **_: object) -> None:
-    options, parsed = _Run.options, environment.parsed_options
+    options, parsed = _options(environment), environment.parsed_options
     if parsed is None:
         return
-    if _leads(environment):
+    if leads(environment):
         parsed.begin = time.time() + (_LEAD if options.loop == "open" else 0)
         _tell_start(options, parsed.begin)
         if (window := options.plan.profile.fault) is not None:
@@ -112,12 +128,11 @@ def _run_started(environment: Environment, **_: object) -> None:
                 make_incident,
                 options.url,
                 options.run,
-                min(round(last - first), 600),
+                min(max(round(last - first), 1), 600),
             )
     _Run.begin = Arrivals.begin = parsed.begin
-    if _generates(environment):
-        worker = getattr(environment.runner, "worker_index", 0)
-        Arrivals.worker = worker
+    if generates(environment):
+        worker = Arrivals.worker = worker_number(environment)
         LoadUser.sender = sender = Sender(RequestIds(options.run, worker))
         path = options.own_folder / f"sent-{worker}.jsonl"
         _Run.record = GeneratorRecord(path, options.run, worker, lambda: sender.in_flight)
@@ -155,12 +170,8 @@ def _run_stopped(environment: Environment, **_: object) -> None:
         environment.events.request.remove_listener(_Run.record.request)
         _Run.record.close()
         _Run.record = None
-    if isinstance(environment.runner, WorkerRunner):
-        # Before it says that it has no users any more, so that the master has all counts when it believes that.
-        data: dict[str, Any] = {}
-        environment.events.report_to_master.fire(client_id=environment.runner.client_id, data=data)
-        environment.runner.send_message("stats", data)
-    elif not _Run.stopped:
+    report_last(environment)
+    if leads(environment) and _Run.options is not None and not _Run.stopped:
         _Run.stopped = True
         if _Run.fault is not None:
             _Run.fault.kill()
