@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx2
@@ -33,10 +33,12 @@ def loaded(processes: Processes, payments: Service, tmp_path_factory: pytest.Tem
         yield service
 
 
-def start(processes: Processes, service: Service, folder: Path, **options: object) -> None:
+def start(
+    processes: Processes, service: Service, folder: Path, environment: Mapping[str, str] = ALONE, **options: object
+) -> None:
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "loadtest.run", "--host", service.url, "--folder", str(folder), "--run", "tried"]
-    processes.start(f"run-{folder.name}", [*command, *words], ALONE)
+    processes.start(f"run-{folder.name}", [*command, *words], environment)
 
 
 def events(folder: Path, name: str) -> list[Line]:
@@ -140,6 +142,17 @@ def test_a_run_can_be_interrupted(processes: Processes, loaded: Service, tmp_pat
     assert stopped["interrupted"] is True
     assert stopped["requests"] == len(events(tmp_path, "request.sent"))
     assert workers == len(events(tmp_path, "generator.stopped"))
+
+
+def test_a_prometheus_that_is_away_is_told_of_once(processes: Processes, loaded: Service, tmp_path: Path) -> None:
+    """The load goes on."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    start(processes, loaded, tmp_path, {**ALONE, "PROMETHEUS_URL": nobody}, workers=2, rate=10, seconds=8)
+    name = f"run-{tmp_path.name}"
+    assert 0 == processes.wait(name)
+    sentence = f"The metrics of the load are not kept: Prometheus at {nobody} does not take them\n"
+    assert sentence == processes.errors(name).read_text()
+    assert 80 == len(events(tmp_path, "request.sent"))
 
 
 @pytest.mark.parametrize(
