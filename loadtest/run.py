@@ -52,11 +52,16 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make a run, and say where its folder is."""
     options = _options(arguments)
-    print(_sentence(options), flush=True)  # noqa: T201 - for people
-    with resting(options.url) as paused:
-        if paused:
-            print("The load of the stack rests meanwhile.", flush=True)  # noqa: T201
-        return _make(options)
+    # Whatever ends this process, the stack's load is to start again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(_sentence(options), flush=True)  # noqa: T201 - for people
+        with resting(options.url) as paused:
+            if paused:
+                print("The load of the stack rests meanwhile.", flush=True)  # noqa: T201 - for people
+            return _make(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _make(options: RunOptions) -> int:
