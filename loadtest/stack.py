@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _SOON = 3  # seconds
+_BEGUN = 1  # second, after which the first users are there
 _DONE = 40  # seconds: Locust waits for requests that are on their way
 
 
@@ -28,9 +30,25 @@ def resting(host: str) -> Iterator[bool]:
         yield True
     finally:
         try:
-            _ask(f"{locust}/swarm", had, _SOON)
-        except OSError:
+            _start_again(locust, had)
+        except (OSError, ValueError):
             sys.stderr.write(f"The load of the stack did not start again; its page is {locust}.\n")
+
+
+def _start_again(locust: str, had: Mapping[str, str]) -> None:
+    """Ask until it runs: its workers, if it has some, take a while to be ready again, and it says yes meanwhile."""
+    deadline = time.monotonic() + _DONE
+    while time.monotonic() < deadline:
+        _ask(f"{locust}/swarm", had)
+        time.sleep(_BEGUN)
+        if _runs(json.loads(_ask(f"{locust}/stats/requests"))):
+            return
+        time.sleep(_SOON)
+    raise TimeoutError
+
+
+def _runs(now: object) -> bool:
+    return isinstance(now, dict) and now.get("state") in {"running", "spawning"} and bool(now.get("user_count"))
 
 
 def _load(locust: str, host: str) -> dict[str, str] | None:
@@ -40,7 +58,7 @@ def _load(locust: str, host: str) -> dict[str, str] | None:
         page = _ask(locust)
     except (OSError, ValueError):
         return None
-    if not isinstance(now, dict) or now.get("state") not in {"running", "spawning"} or not now.get("user_count"):
+    if not _runs(now):
         return None
     told = {name: found[1] for name in ("host", "run_time") if (found := re.search(rf'"{name}": "?([^",}}]+)', page))}
     if not _same(host, told.get("host", "")):

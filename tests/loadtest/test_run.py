@@ -203,26 +203,36 @@ def test_a_plan_is_as_many_arrivals_as_it_says(profile: Profile, rate: float, se
     assert 0 == plan.rate_at(seconds)
 
 
-def test_the_load_of_the_stack_rests_meanwhile(processes: Processes, loaded: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_load_of_the_stack_rests_meanwhile(
+    processes: Processes, loaded: Service, tmp_path: Path, workers: int
+) -> None:
     """It makes no request of its own during the run, and afterwards it has as many users as before."""
-    port = free_port()
+    port, between = free_port(), str(free_port())
+    ports = {"LOCUST_MASTER_BIND_PORT": between, "LOCUST_MASTER_NODE_PORT": between, "LOAD_WORKERS": str(workers)}
+    name = f"own-load-{workers}"
     settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_USERS": "3", "LOAD_INCIDENTS": "off"}
-    processes.start("own-load", [sys.executable, "-m", "loadtest"], settings)
-    own = Service("own-load", f"http://127.0.0.1:{port}", processes.output("own-load"), loaded.client)
+    processes.start(name, [sys.executable, "-m", "loadtest"], {**settings, **ports})
+    if workers:
+        processes.start(f"{name}-worker", [sys.executable, "-m", "loadtest", "worker"], ports)
+    own = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), loaded.client)
     own.event("run.started")
     eventually(lambda: users_of(own.url) == 3, "its users")
     command = [sys.executable, "-m", "loadtest.run", "--host", loaded.url, "--folder", str(tmp_path)]
-    processes.start("beside", [*command, "--run", "tried", "--seconds", "3"], {**ALONE, "LOCUST_URL": own.url})
-    assert 0 == processes.wait("beside")
+    processes.start(
+        f"beside-{workers}", [*command, "--run", "tried", "--seconds", "3"], {**ALONE, "LOCUST_URL": own.url}
+    )
+    assert 0 == processes.wait(f"beside-{workers}")
 
-    assert "The load of the stack rests meanwhile.\n" in processes.output("beside").read_text()
+    assert "The load of the stack rests meanwhile.\n" in processes.output(f"beside-{workers}").read_text()
     during = sorted(line["timestamp"] for line in events(tmp_path, "request.sent"))
     first, last = during[0], during[-1]
     lines = [line for line in loaded.lines() if line.get("event") == "request.finished"]
     others = [line for line in lines if not line.get("request_id", "").startswith("tried-")]
     assert not [line for line in others if first < line["timestamp"] < last]
     eventually(lambda: users_of(own.url) == 3, "its users again")
-    processes.stop("own-load")
+    for process in [f"{name}-worker"] * workers + [name]:
+        processes.stop(process)
 
 
 def users_of(url: str) -> int:
