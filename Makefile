@@ -39,6 +39,14 @@ audit: setup ## Ask osv.dev for known vulnerabilities of all locked packages (ne
 .PHONY: check
 check: lint test ## Lint, types and tests: what CI runs first.
 
+LOAD_OPTIONS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(LOOP),--loop $(LOOP)) $(if $(RATE),--rate $(RATE)) \
+  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(HOST),--host $(HOST)) $(if $(WORKERS),--workers $(WORKERS))
+
+.PHONY: load
+load: setup ## Make a measured run of load and judge it; PROFILE=spike, LOOP=, RATE=, SECONDS=, HOST=, WORKERS= say which.
+	@$(PYTHON) -m loadtest.run $(LOAD_OPTIONS)
+	@.venv/bin/triage verdict
+
 .PHONY: servers
 servers: setup ## Build Loki, Prometheus and Alloy for test-stack, once (30 minutes).
 	@PATH="$$PWD/.venv/bin:$$PATH" scripts/servers

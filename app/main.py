@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         registry=registry,
         routes=openapi_routes(api),
         quiet=QUIET,
+        server_timing=settings.server_timing == "on",
         own_errors=(ServiceError,),
         payload_values={"user_id", "sku", "quantity"},
     )

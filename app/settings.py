@@ -48,6 +48,7 @@ class ServerSettings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     instance: str = ""
+    server_timing: Literal["on", "off"] = "on"
     web_concurrency: Annotated[int, AfterValidator(_one)] = 1
     max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
     max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576

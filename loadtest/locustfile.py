@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, Runner
 
 from app.observability import Observability, configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import make_incidents
+from loadtest.metrics import push_metrics
 from loadtest.record import Record
+from loadtest.roles import generates, leads, report_last, worker_number
+from loadtest.sending import Sender
 from loadtest.users import Browse, Buy, LoadUser, Report
 
 __all__ = ["Browse", "Buy", "Report"]
 
 logger = logging.getLogger(__name__)
+
+_FAR = 1_000_000  # from the numbers of one worker's users to those of the next one
 
 # Locust would write its own format (and a table at the end); with --skip-log-setup its lines come here.
 configure_logging(Observability("loadtest", instance=os.environ.get("INSTANCE", "-")), sys.stdout)
@@ -43,23 +50,42 @@ def _add_options(parser: LocustArgumentParser) -> None:
     )
     # Not on the page: whoever opens it has no business with the files of this machine.
     hidden: dict[str, Any] = {"include_in_web_ui": False}
-    parser.add_argument("--record", type=Path, metavar="FILE", help="Append a line of JSON for each request.", **hidden)
+    parser.add_argument("--record", metavar="FILE", help="Append a line of JSON for each request.", **hidden)
     parser.add_argument("--seed", type=int, help="Make the users choose as in another run with this seed.", **hidden)
+    parser.add_argument("--run", help="The name of the run, which the workers get from the one that leads.", **hidden)
+
+
+def _made(environment: Environment, **_: object) -> None:
+    push_metrics(
+        environment,
+        os.environ.get("INSTANCE", f"{socket.gethostname()}:{os.getpid()}"),
+        rate=lambda: _rate(environment.runner),
+        users=lambda: environment.runner.user_count if environment.runner else 0,
+        in_flight=lambda: LoadUser.sender.in_flight,
+    )
+
+
+def _rate(runner: Runner | None) -> float:
+    """Each user makes a request a second."""
+    return runner.target_user_count if runner and runner.state in {STATE_SPAWNING, STATE_RUNNING} else 0
 
 
 def _run_started(environment: Environment, **_: object) -> None:
-    LoadUser.ids, LoadUser.numbers = RequestIds(new_run()), itertools.count(1)
-    options = environment.parsed_options
-    host, run = environment.host or "", LoadUser.ids.run
-    logger.info("Run started", extra={"event": "run.started", "run": run, "host": host})
+    options, host = environment.parsed_options, environment.host or ""
     if options is None:
         return
-    LoadUser.seed = options.seed
-    if options.record is not None:
-        _Runs.record = Record(options.record, run)
-        environment.events.request.add_listener(_Runs.record.request)
-    if options.incidents == "on":
-        _Runs.incidents = gevent.spawn(make_incidents, host, run)
+    if leads(environment):
+        options.run = new_run()  # which the workers are told, with the other options
+        logger.info("Run started", extra={"event": "run.started", "run": options.run, "host": host})
+        if options.incidents == "on":
+            _Runs.incidents = gevent.spawn(make_incidents, host, options.run)
+    if generates(environment):
+        worker = worker_number(environment)
+        LoadUser.sender = Sender(RequestIds(options.run, worker))
+        LoadUser.seed, LoadUser.numbers = options.seed, itertools.count(1 + worker * _FAR)
+        if options.record is not None:
+            _Runs.record = Record(Path(options.record), options.run)
+            environment.events.request.add_listener(_Runs.record.request)
 
 
 def _run_stopped(environment: Environment, **_: object) -> None:
@@ -70,11 +96,14 @@ def _run_stopped(environment: Environment, **_: object) -> None:
         environment.events.request.remove_listener(_Runs.record.request)
         _Runs.record.close()
         _Runs.record = None
-    total = environment.stats.total
-    facts = {"run": LoadUser.ids.run, "requests": total.num_requests, "failures": total.num_failures}
-    logger.info("Run stopped", extra={"event": "run.stopped", **facts})
+    report_last(environment)
+    if leads(environment) and environment.parsed_options is not None:
+        total = environment.stats.total
+        facts = {"run": environment.parsed_options.run, "requests": total.num_requests, "failures": total.num_failures}
+        logger.info("Run stopped", extra={"event": "run.stopped", **facts})
 
 
 events.init_command_line_parser.add_listener(_add_options)
+events.init.add_listener(_made)
 events.test_start.add_listener(_run_started)
 events.test_stop.add_listener(_run_stopped)

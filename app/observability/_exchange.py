@@ -49,10 +49,14 @@ class Exchange(Received):
         """Hand on the response, with the id in its head; the last body byte ends the request."""
         kind = message["type"]
         if kind == "http.response.start":
-            if perf_counter() - self._started > _SOON:
+            taken = perf_counter() - self._started
+            if taken > _SOON:
                 self.look_ahead()
             self._status = message["status"]
-            message = {**message, "headers": with_ids(message.get("headers", ()), self.context.identity)}
+            headers = with_ids(message.get("headers", ()), self.context.identity)
+            if self._observer.server_timing:
+                headers.append((b"server-timing", b"app;dur=%.3f" % (taken * 1000)))
+            message = {**message, "headers": headers}
         try:
             await self._send(message)
         except OSError as exc:  # how ASGI says since version 2.4 that nobody listens

@@ -29,6 +29,7 @@ class Observability:
         own_errors: tuple[type[BaseException], ...] = (),
         payload_values: Collection[str] = (),
         trust_client_ids: bool = True,
+        server_timing: bool = False,
     ) -> None:
         """Prepare the sinks; nothing is written yet, and logging is as it was.
 
@@ -40,6 +41,8 @@ class Observability:
         - `payload_values`: keys of JSON bodies whose values may be logged when a request fails.
         - `trust_client_ids`: whether `traceparent` and `X-Request-ID` of clients are used; at the public edge, where
           anybody could write into anybody's trace, they should not be.
+        - `server_timing`: whether responses say in `Server-Timing` how long they took to begin, so that a client can
+          tell its own time, and the network's, from the service's.
         """
         self.registry = registry if registry is not None else CollectorRegistry()
         self.metrics = Metrics(self.registry)
@@ -47,6 +50,7 @@ class Observability:
         self._observer = Observer(
             routes=frozenset(routes) | frozenset(quiet),
             quiet=frozenset(quiet),
+            server_timing=server_timing,
             payload_values=frozenset(payload_values),
             identify=partial(identify, rejected=self.metrics.reject_id) if trust_client_ids else identify_anew,
             metrics=self.metrics,

@@ -15,6 +15,7 @@ class Observer:
 
     routes: frozenset[str]
     quiet: frozenset[str]
+    server_timing: bool
     payload_values: frozenset[str]
     identify: Callable[[Headers], Identity]
     metrics: Metrics

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable
 
 from ._context import NO_REQUEST, current_request
-from ._identity import Headers, Identity
+from ._identity import Identity
 
 _HEX_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _OURS = frozenset({b"x-trace-id", b"x-request-id"})
 
 
-def with_ids(headers: Iterable[tuple[bytes, bytes]], identity: Identity) -> Headers:
+def with_ids(headers: Iterable[tuple[bytes, bytes]], identity: Identity) -> list[tuple[bytes, bytes]]:
     """Return a response's headers with the ids in them, each once, whatever the application thought they were."""
     trace_id, _, request_id, _, _ = identity
     out = [(b"x-trace-id", trace_id.encode())]

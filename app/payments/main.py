@@ -24,6 +24,7 @@ def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
         registry=registry,
         routes=openapi_routes(api),
         quiet=QUIET,
+        server_timing=settings.server_timing == "on",
         payload_values={"order_id", "amount_cents"},
     )
     return observability, observability.wrap(Limited(api, settings.max_header_bytes))

@@ -12,6 +12,9 @@ from app.faults.models import KINDS
 from app.settings import PaymentsSettings, Settings
 from demo.__main__ import parser
 from loadtest.__main__ import LoadSettings
+from loadtest.options import RunOptions
+from loadtest.profiles import PROFILES
+from loadtest.run import parser as run_parser
 from tests.emitted import Line
 from tests.services import Service
 from triage.tour.hops import Hop
@@ -62,7 +65,7 @@ def test_every_documented_field_is_written_somewhere() -> None:
 
 def test_events() -> None:
     """The names of events are those in the code."""
-    written = {name for text in SOURCES.values() for name in re.findall(r'"event": ?"([a-z.]+)"', text)}
+    written = {name for text in SOURCES.values() for name in re.findall(r'(?:"event": ?|\bline\(\s*)"([a-z.]+)"', text)}
     assert written == set(table("Events")) | set(table("Files"))
 
 
@@ -80,6 +83,33 @@ def test_metrics(api: Service, payments: Service) -> None:
     for name, (labels, _) in table("Metrics").items():
         found = {label for sample in samples if sample.name in {name, f"{name}_bucket"} for label in sample.labels}
         assert set(re.findall(r"`(\w+)`", labels)) >= found - {"le"}
+
+
+def test_metrics_of_the_load() -> None:
+    """Each that the load names has its row."""
+    named = {
+        name
+        for path, text in SOURCES.items()
+        for name in re.findall(r'"(load_[a-z_]+)"', text)
+        if "loadtest" in path.parts
+    }
+    assert named == set(table("Metrics of the load"))
+
+
+def test_measured_runs() -> None:
+    """The options are those that are taken, with their defaults, and so are the profiles."""
+    told = {
+        name.removeprefix("--"): re.findall(r"^`([^`]+)`", row[0])
+        for name, row in table("Options of a measured run").items()
+    }
+    made = RunOptions(run="made")
+    defaults = {name: getattr(made, name) for name in RunOptions.model_fields}
+    taken = {**defaults, "host": made.url, "users": made.users.relative_to(ROOT), "rate": f"{made.rate:g}"}
+    unsaid = {"run", "seconds"}
+    assert {name: [] if name in unsaid else [str(value)] for name, value in taken.items()} == told
+    assert set(vars(run_parser().parse_args([]))) == set(told)
+    profiles = {name: row[0] for name, row in table("Profiles").items()}
+    assert {name: f"`{profile.seconds}`" for name, profile in PROFILES.items()} == profiles
 
 
 @pytest.mark.parametrize(

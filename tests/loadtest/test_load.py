@@ -59,6 +59,27 @@ def test_a_run_starts_by_itself_and_its_ids_are_in_the_lines(api: Service, proce
     assert "" == processes.errors(name).read_text()
 
 
+def test_workers_make_the_requests_of_one_run(api: Service, processes: Processes) -> None:
+    """No id is there twice, and what the one with the page counts is what the service answered."""
+    name, port, ours = f"leads-{api.name}", free_port(), str(free_port())
+    ports = {"LOCUST_MASTER_BIND_PORT": ours, "LOCUST_MASTER_NODE_PORT": ours}
+    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
+    processes.start(name, [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
+    workers = [f"{name}-worker-{number}" for number in range(2)]
+    for worker in workers:
+        processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], ports)
+    leading = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), api.client)
+    stopped = leading.event("run.stopped")
+
+    finished = [line for line in api.lines() if line.get("event") == "request.finished"]
+    ids = [line["request_id"] for line in finished if line.get("request_id", "").startswith(f"{stopped['run']}-")]
+    assert (len(ids), 0) == (stopped["requests"], stopped["failures"])
+    assert len(ids) == len(set(ids))
+    assert {"0", "1"} == {any_id.split("-")[1] for any_id in ids}
+    for process in (*workers, name):
+        processes.stop(process)
+
+
 def test_load_can_be_off(api: Service, processes: Processes) -> None:
     """LOAD=off: the page is there, and nothing runs."""
     name, port = f"off-{api.name}", free_port()

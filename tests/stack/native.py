@@ -153,7 +153,8 @@ class NativeStack:
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
-            "--web.enable-remote-write-receiver", f"--web.listen-address={self._address('prometheus')}",
+            "--web.enable-remote-write-receiver", "--web.enable-otlp-receiver",
+            f"--web.listen-address={self._address('prometheus')}",
             *(["--enable-feature=exemplar-storage"] if exemplars else []),
         ]  # fmt: skip
         self.servers.start("prometheus", command)

@@ -113,6 +113,18 @@ async def test_a_failure_that_a_handler_answered_is_told(emitted: Emitted) -> No
     assert "payments is away" == emitted.failed()["error_message"]
 
 
+async def test_a_response_can_say_how_long_it_took(emitted: Emitted) -> None:
+    """`Server-Timing` is there if it is asked for, on errors, too, and is no more than `duration_ms`."""
+    async with emitted.observe(api(), server_timing=True) as client:
+        timings = [(await client.get(path)).headers["server-timing"] for path in ("/api/things/7", "/nowhere")]
+    durations = [line["duration_ms"] for line in emitted.lines(lambda line: line.get("event") == "request.finished")]
+    told = [float(timing.removeprefix("app;dur=")) for timing in timings]
+    assert all(0 < short <= long + 0.001 for short, long in zip(told, durations, strict=True))
+
+    async with observed(emitted) as client:
+        assert "server-timing" not in (await client.get("/api/things/7")).headers
+
+
 async def test_the_background_is_not_latency_but_has_the_id(emitted: Emitted) -> None:
     """The request ends with its last byte; what is done afterwards is still that request's."""
     async with observed(emitted) as client:
