@@ -29,9 +29,14 @@ class Check(NamedTuple):
     threshold: float
 
     @property
+    def at_least(self) -> bool:
+        """Whether more is better."""
+        return self.what in _AT_LEAST
+
+    @property
     def ok(self) -> bool:
         """Whether it is kept."""
-        return self.measured >= self.threshold if self.what in _AT_LEAST else self.measured <= self.threshold
+        return self.measured >= self.threshold if self.at_least else self.measured <= self.threshold
 
 
 class Verdict(NamedTuple):
@@ -108,15 +113,17 @@ def differences(found: Reconciliation) -> int:
     return sent + sum(max(row.logged - row.counted, row.counted - row.logged - row.edge) for row in rows)
 
 
-def dead_links(shown: Iterable[Timed], logged: frozenset[str], found: Reconciliation) -> frozenset[str]:
-    """Return the trace ids of shown requests that lead nowhere.
+def lineless(found: Reconciliation | None) -> frozenset[str]:
+    """Return the request ids that can have no lines: they never came to the service, or it was killed meanwhile."""
+    sent = found and found.sent
+    return frozenset((*sent.never_arrived, *sent.unknown)) if sent else frozenset()
 
-    A request that nobody answered and that never came to the service, or came to one that was killed, has no line.
-    """
-    excused = {*found.sent.never_arrived, *found.sent.unknown} if found.sent else set()
-    return frozenset(
-        each.sent.trace_id for each in shown if each.sent.trace_id not in logged and each.sent.request_id not in excused
-    )
+
+def dead_links(shown: Iterable[Timed], logged: frozenset[str], found: Reconciliation) -> frozenset[str]:
+    """Return the trace ids of shown requests that should have lines, and are not among those that were logged."""
+    excused = lineless(found)
+    ids = {each.sent.trace_id for each in shown if each.sent.request_id not in excused}
+    return frozenset(ids - logged)
 
 
 def told(check: Check) -> str:

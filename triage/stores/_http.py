@@ -9,7 +9,7 @@ import httpx2
 
 from triage.stores import StoreError
 
-_PATIENCE = 3.0  # seconds for an answer
+PATIENCE = 3.0  # seconds for an answer
 _LONGEST = 200  # characters of a server's own words
 
 
@@ -24,7 +24,7 @@ class RefusedError(StoreError):
 class Server:
     """One server, as a store asks it."""
 
-    def __init__(self, name: str, url: str, patience: float = _PATIENCE) -> None:
+    def __init__(self, name: str, url: str, patience: float = PATIENCE) -> None:
         """Know its `name` in sentences, and where it is."""
         self.name, self.url = name, url.rstrip("/")
         # No proxy of the environment: the servers are here. Certificates are read only where they are needed.

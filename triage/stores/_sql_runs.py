@@ -5,6 +5,11 @@ from triage.stores._sql import PATH, event, parsed
 _FIVE = 4.5  # seconds from the first to the last of five samples, as they come
 _LATE = 1_000  # milliseconds; what is sent later than that was not sent when it was due
 
+
+def _finite(text: str) -> str:
+    return f"CASE WHEN isfinite(try_cast({text} AS DOUBLE)) THEN try_cast({text} AS DOUBLE) END"
+
+
 _FACTS = " $.run $.host $.profile $.loop $.seconds $.rate $.workers $.interrupted"
 
 STARTED = f"""
@@ -41,8 +46,8 @@ SENT = f"""
 CREATE OR REPLACE TEMP TABLE sent AS
 SELECT moment, coalesce(v[6], '') AS request_id, coalesce(v[7], '') AS trace_id, coalesce(v[8], '') AS method,
        coalesce(v[9], '') AS route, v[10] AS status, v[10] IS NULL OR v[10] LIKE '5__' AS failed,
-       coalesce(try_cast(v[11] AS DOUBLE), 0) AS client_ms, try_cast(v[12] AS DOUBLE) AS server_ms,
-       coalesce(try_cast(v[13] AS DOUBLE), 0) AS late_ms
+       coalesce({_finite("v[11]")}, 0) AS client_ms, {_finite("v[12]")} AS server_ms,
+       coalesce({_finite("v[13]")}, 0) AS late_ms
 FROM ({parsed(PATH + _SENT, event("request.sent"))}) WHERE v[4] = 'request.sent' AND v[5] = $run
 """
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from triage.errors import CannotTellError
-from triage.stores._http import Server
+from triage.stores._http import PATIENCE, Server
 
 _PORTS = {"api": 8000, "prometheus": 9090, "loki": 3100, "alloy": 12345, "grafana": 3000, "locust": 8089}
 _ON, _OFF = "on", "off"
@@ -29,11 +29,11 @@ class Places(NamedTuple):
     incidents: bool
 
 
-def places(environment: Mapping[str, str]) -> Places:
-    """Read them; what is not said is where docker-compose.yml publishes it."""
+def places(environment: Mapping[str, str], patience: float = PATIENCE) -> Places:
+    """Read them; what is not said is where docker-compose.yml publishes it. `patience` is in seconds, for an answer."""
     published = {name: f"localhost:{_port(environment, name, port)}" for name, port in _PORTS.items()}
 
-    asked = {part: Server(name, _url(environment, part, published[part])) for part, name in ASKED.items()}
+    asked = {part: Server(name, _url(environment, part, published[part]), patience) for part, name in ASKED.items()}
     load = _switch(environment, "LOAD")
     return Places(
         api=asked["api"],

@@ -1,0 +1,179 @@
+"""`triage verdict` on the terminal, and for machines."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from triage import render_reconcile
+from triage.links import trace_logs
+from triage.model import Timed
+from triage.moments import clock, rfc3339
+from triage.screen import Piece, Screen
+from triage.verdict import Check, Verdict, Word, differences, lineless, number
+
+_COLOURS = {Word.PASS: "bold green", Word.FAIL: "bold red", Word.INVALID: "bold yellow"}
+_MOST_IDS = 50  # of one difference, for machines
+_NEVER, _DEAD = "never arrived", "not in the logs"
+
+
+class Shown(NamedTuple):
+    """One of the slowest or of the failed requests, and the link to its lines, or why there is none."""
+
+    why: str
+    timed: Timed
+    link: str | None
+    without: str = ""
+
+    @property
+    def route(self) -> str:
+        """Its method and template."""
+        return f"{self.timed.sent.method} {self.timed.sent.route}"
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """Return it as a row of a table, but the link."""
+        sent = self.timed.sent
+        times = (sent.client_ms, self.timed.server_ms, self.timed.difference_ms)
+        return (
+            clock(sent.at),
+            self.why,
+            sent.request_id,
+            self.route,
+            sent.status or "no answer",
+            *("-" if each is None else f"{each:,.1f}" for each in times),
+        )
+
+
+#: What the cells are.
+COLUMNS = ("sent at", "", "request id", "route", "status", "client ms", "server ms", "difference")
+
+
+def requests(found: Verdict, grafana: str) -> Sequence[Shown]:
+    """Return the slowest and the failed requests."""
+    excused, dead = lineless(found.reconciliation), found.dead or frozenset()
+    told = [*(("slow", each) for each in found.measured.slowest), *(("failed", each) for each in found.measured.failed)]
+    shown = []
+    for why, each in told:
+        without = _NEVER if each.sent.request_id in excused else _DEAD if each.sent.trace_id in dead else ""
+        # Its end is in the middle of what is shown.
+        link = trace_logs(grafana, each.sent.trace_id, each.sent.at + each.sent.client_ms / 1000)
+        shown.append(Shown(why, each, None if without else link, without))
+    return shown
+
+
+def summary(found: Verdict) -> str:
+    """Say in a line what the run was."""
+    facts, overall = found.facts, found.measured.overall
+    made = "no request" if overall is None else f"{overall.requests:,} requests, {overall.failures:,} of them failed"
+    return (
+        f"{facts.profile or 'load'} in a {facts.loop or 'closed'} loop of {facts.host}: {made}; "
+        f"{found.achieved_rate:,.1f} of {facts.rate:,.1f} planned each second, for {facts.seconds:,.0f} s"
+    )
+
+
+def threshold(check: Check) -> str:
+    """Say what a check wants."""
+    return f"at {'least' if check.at_least else 'most'} {number(check.what, check.threshold)}"
+
+
+def left_out(found: Verdict) -> int:
+    """Return how many more requests failed than are shown."""
+    return 0 if found.measured.overall is None else found.measured.overall.failures - len(found.measured.failed)
+
+
+def show(found: Verdict, grafana: str, screen: Screen) -> None:
+    """Show the answer, what it is made of, and the requests that are worth a look."""
+    screen.line(f"Run {found.facts.name}: ", (found.word, _COLOURS[found.word]))
+    screen.line(f"  {summary(found)}.")
+    for reason in found.reasons:
+        screen.line("  ", (reason, "yellow"))
+    screen.line()
+    screen.table([_check(check) for check in found.checks], right=(2,))
+    _beside(found, screen)
+    shown = requests(found, grafana)
+    if shown:
+        screen.line()
+        screen.line(("Its slowest and its failed requests", "bold"))
+        rows: list[Sequence[Piece]] = [(*COLUMNS, "lines")]
+        rows += [(*each.cells, each.link or each.without) for each in shown]
+        screen.table(rows, right=(5, 6, 7))
+    if more := left_out(found):
+        screen.line(f"  ... and {more:,} more that failed")
+
+
+def _check(check: Check) -> Sequence[Piece]:
+    kept = ("ok", "green") if check.ok else ("not kept", "bold red")
+    return check.where, check.what, number(check.what, check.measured), threshold(check), kept
+
+
+def _beside(found: Verdict, screen: Screen) -> None:
+    for note in notes(found):
+        screen.line(f"  {note}")
+    if found.reconciliation is not None and differences(found.reconciliation):
+        screen.line()
+        render_reconcile.show(found.reconciliation, screen)
+
+
+def notes(found: Verdict) -> Iterable[str]:
+    """Yield what else a reader has to know."""
+    busiest = max((each.cpu for each in found.generators if each.cpu is not None), default=None)
+    if busiest is not None:
+        yield f"The busiest generator took {busiest:.0%} of its core over five seconds."
+    if found.reconciliation is None:
+        yield "The stack was not asked: neither the logs nor the metrics were compared with what was sent."
+        return
+    for gap in found.reconciliation.gaps:
+        yield (
+            f"Unknown between {rfc3339(gap.start)} and {rfc3339(gap.end)}: {gap.instance} was killed; "
+            "what it had not written went with it."
+        )
+
+
+def as_json(found: Verdict, grafana: str) -> Mapping[str, object]:
+    """Return what a machine wants to know."""
+    measured, window = found.measured, found.window
+    return {
+        "run": found.facts.name,
+        "verdict": found.word,
+        "why": found.why,
+        "reasons": found.reasons,
+        **{name: getattr(found.facts, name) for name in ("host", "profile", "loop", "seconds", "rate", "workers")},
+        "achieved_rate": round(found.achieved_rate, 3),
+        "from": rfc3339(window.start),
+        "to": rfc3339(window.end),
+        "checks": [{**check._asdict(), "ok": check.ok} for check in found.checks],
+        "overall": measured.overall and measured.overall._asdict(),
+        "routes": {route: each._asdict() for route, each in measured.routes.items()},
+        "generators": [each._asdict() for each in found.generators],
+        "reconciliation": _reconciled(found),
+        "dead_links": None if found.dead is None else sorted(found.dead),
+        "requests": [_request(each) for each in requests(found, grafana)],
+        "failed_left_out": left_out(found),
+    }
+
+
+def _reconciled(found: Verdict) -> Mapping[str, object] | None:
+    told = found.reconciliation
+    if told is None:
+        return None
+    what = [(each.what, each.ids) for each in (told.sent.differences if told.sent else ())]
+    what += [(f"counted by {each.instance}", each.ids) for each in (told.counted.differences if told.counted else ())]
+    return {
+        "differences": differences(told),
+        "what": [{"what": words, "number": len(ids), "ids": ids[:_MOST_IDS]} for words, ids in what],
+        "unknown": [
+            {"instance": gap.instance, "from": rfc3339(gap.start), "to": rfc3339(gap.end)} for gap in told.gaps
+        ],
+    }
+
+
+def _request(shown: Shown) -> Mapping[str, object]:
+    sent = shown.timed.sent
+    return {
+        "why": shown.why,
+        "at": rfc3339(sent.at),
+        **{name: getattr(sent, name) for name in ("request_id", "trace_id", "method", "route", "status", "client_ms")},
+        "server_ms": shown.timed.server_ms,
+        "difference_ms": shown.timed.difference_ms and round(shown.timed.difference_ms, 3),
+        "link": shown.link,
+        "without": shown.without or None,
+    }
