@@ -15,6 +15,7 @@ from triage.errors import CANNOT, CLOSED, INTERRUPTED, MISMATCH, CannotTellError
 from triage.harmless import harmless_json
 from triage.stores import StoreError
 from triage.tour.command import tour
+from triage.verdict_command import verdict
 
 if TYPE_CHECKING:
     from triage.screen import Screen
@@ -30,6 +31,7 @@ cli = typer.Typer(
 )
 
 cli.command(epilog="Example: triage tour --once")(tour)
+cli.command(epilog="Example: triage verdict --no-stack")(verdict)
 
 
 @cli.command(epilog="Example: triage trace 0198f2a3c1d27c3e8d4f5a6b7c8d9e0f --jsonl run/")

@@ -179,7 +179,7 @@ class Timed(NamedTuple):
     @property
     def difference_ms(self) -> float | None:
         """What the server did not see: the network, and waiting at either end."""
-        return None if self.server_ms is None else self.sent.client_ms - self.server_ms
+        return None if self.server_ms is None else round(self.sent.client_ms - self.server_ms, 3)
 
 
 class Measured(NamedTuple):

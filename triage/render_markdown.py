@@ -9,8 +9,9 @@ from triage.verdict import Verdict, Word, number
 
 _SIGNS = {Word.PASS: "✅", Word.FAIL: "❌", Word.INVALID: "⚠️"}
 _PLAIN = re.compile(r"[A-Za-z0-9 /{}.:_-]*[A-Za-z0-9/{}.:_-]", re.ASCII)
+_CODE = frozenset({"request id", "route"})
 # What may act in Markdown, in HTML, or as a link or a mention that GitHub makes by itself.
-_ACTS = re.compile(r"(?!\.(?:\s|$)|:\s)[^0-9A-Za-z /,;%()\u0080-\U0010ffff-]")
+_ACTS = re.compile(r"(?!\.(?:\s|\d|$)|:[\s\d])[^0-9A-Za-z /,;%()\u0080-\U0010ffff-]")
 
 
 def markdown(found: Verdict, grafana: str) -> str:
@@ -19,9 +20,9 @@ def markdown(found: Verdict, grafana: str) -> str:
 
 
 def _lines(found: Verdict, grafana: str) -> Iterable[str]:
-    yield f"### {_SIGNS[found.word]} {found.word}: load run {code(found.facts.name)}"
+    yield f"### {_SIGNS[found.word]} {found.word}: load run {code(found.facts.name)} of {code(found.facts.host)}"
     yield ""
-    yield f"{code(render_verdict.summary(found))}"
+    yield f"{prose(render_verdict.summary(found))}."
     yield ""
     for said in (*found.reasons, *render_verdict.notes(found)):
         yield f"- {prose(said)}"
@@ -46,7 +47,16 @@ def _lines(found: Verdict, grafana: str) -> Iterable[str]:
     yield ""
     yield from _table(
         (*render_verdict.COLUMNS, "lines"),
-        ((*map(code, each.cells), f"[lines]({each.link})" if each.link else each.without) for each in shown),
+        (
+            (
+                *(
+                    (code if name in _CODE else prose)(cell)
+                    for name, cell in zip(render_verdict.COLUMNS, each.cells, strict=True)
+                ),
+                f"[lines]({each.link})" if each.link else each.without,
+            )
+            for each in shown
+        ),
     )
     yield ""
     if more := render_verdict.left_out(found):

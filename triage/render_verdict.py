@@ -63,10 +63,10 @@ def requests(found: Verdict, grafana: str) -> Sequence[Shown]:
 def summary(found: Verdict) -> str:
     """Say in a line what the run was."""
     facts, overall = found.facts, found.measured.overall
-    made = "no request" if overall is None else f"{overall.requests:,} requests, {overall.failures:,} of them failed"
+    made = "no request" if overall is None else f"{overall.requests:,} requests, of which {overall.failures:,} failed"
     return (
-        f"{facts.profile or 'load'} in a {facts.loop or 'closed'} loop of {facts.host}: {made}; "
-        f"{found.achieved_rate:,.1f} of {facts.rate:,.1f} planned each second, for {facts.seconds:,.0f} s"
+        f"Profile {facts.profile}, {facts.loop} loop, {facts.seconds:,.0f} s: {made}; "
+        f"{found.achieved_rate:,.1f} of {facts.rate:,.1f} planned each second"
     )
 
 
@@ -82,7 +82,7 @@ def left_out(found: Verdict) -> int:
 
 def show(found: Verdict, grafana: str, screen: Screen) -> None:
     """Show the answer, what it is made of, and the requests that are worth a look."""
-    screen.line(f"Run {found.facts.name}: ", (found.word, _COLOURS[found.word]))
+    screen.line(f"Run {found.facts.name} of {found.facts.host}: ", (found.word, _COLOURS[found.word]))
     screen.line(f"  {summary(found)}.")
     for reason in found.reasons:
         screen.line("  ", (reason, "yellow"))
@@ -173,7 +173,7 @@ def _request(shown: Shown) -> Mapping[str, object]:
         "at": rfc3339(sent.at),
         **{name: getattr(sent, name) for name in ("request_id", "trace_id", "method", "route", "status", "client_ms")},
         "server_ms": shown.timed.server_ms,
-        "difference_ms": shown.timed.difference_ms and round(shown.timed.difference_ms, 3),
+        "difference_ms": shown.timed.difference_ms,
         "link": shown.link,
         "without": shown.without or None,
     }

@@ -1,7 +1,7 @@
 """What a run has to keep to pass: read strictly, so that no slip of a person's pen passes."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -27,11 +27,11 @@ class Thresholds(NamedTuple):
     differences: float | None
     dead: float | None
 
-    def need(self, routes: Sequence[str]) -> None:
-        """Complain about the thresholds of a route that had no request."""
-        for route in self.routes:
+    def need(self, routes: Collection[str]) -> None:
+        """Complain about the thresholds of a route that had no request, where others had."""
+        had = ", ".join(routes)
+        for route in self.routes if had else ():
             if route not in routes:
-                had = ", ".join(routes)
                 msg = f'{self.file}: routes."{route}" had no request in this run; the routes that had some are {had}'
                 raise CannotTellError(msg)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.triage.answering import Answering, answering
-from tests.triage.test_cli import Typed, typed
+from tests.triage.conftest import Typed
 from tests.triage.test_harmless import NASTY
 from triage.model import Exemplar, Line
 from triage.screen import Screen
@@ -26,8 +26,6 @@ from triage.tour.reading import Reading
 from triage.tour.say import Voice
 from triage.tour.spikes import Found
 from triage.tour.walk import Walk, Walked
-
-__all__ = ["typed"]  # a fixture
 
 T0 = 1_795_571_578.0
 DOT = Exemplar("01a2", "5a", 2.0, T0)
