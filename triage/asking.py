@@ -8,8 +8,6 @@ from triage.errors import CannotTellError
 from triage.model import RunFacts, Timed, Window
 from triage.reconcile import Reconciliation, reconcile
 from triage.stores import LoadStore, StoreError
-from triage.stores.loki import LokiStore  # type: ignore[import-untyped, unused-ignore]
-from triage.stores.prometheus import PrometheusStore  # type: ignore[import-untyped, unused-ignore]
 from triage.tour.places import Places
 from triage.verdict import dead_links
 
@@ -63,6 +61,9 @@ class Stack:
         self._at.prometheus.text("/-/ready")
 
     def _once(self, load: LoadStore, facts: RunFacts, around: Window, shown: Iterable[Timed]) -> Asked:
+        from triage.stores.loki import LokiStore  # type: ignore[import-untyped, unused-ignore]
+        from triage.stores.prometheus import PrometheusStore  # type: ignore[import-untyped, unused-ignore]
+
         logs = LokiStore(self._at.loki, around)
         metrics = PrometheusStore(self._at.prometheus, around)
         found = reconcile(logs, metrics, load, self._service, facts.name)

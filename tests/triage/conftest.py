@@ -1,10 +1,11 @@
-"""What a person types."""
+"""What a person types, and servers that answer what a test says."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.triage.answering import Answering, answering
 from triage import cli
 
 Typed = Callable[..., tuple[int, str, str]]
@@ -22,3 +23,9 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return int(ended.value.code or 0), out, err
 
     return type_it
+
+
+@pytest.fixture
+def servers() -> Iterator[Answering]:
+    with answering() as told:
+        yield told
