@@ -22,6 +22,13 @@ demo: setup ## Walk from a spike to the lines without Docker, in a minute; DEMO=
 story: setup ## Run the demo, and put the story that it tells into the README.
 	@$(PYTHON) -m tests.demo.readme
 
+LOAD_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(LOOP),--loop "$(LOOP)") $(if $(RATE),--rate "$(RATE)") \
+  $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(HOST),--host "$(HOST)") $(if $(WORKERS),--workers "$(WORKERS)")
+
+.PHONY: load
+load: setup ## Load the service, and say whether it passed; PROFILE, LOOP, RATE, SECONDS, HOST and WORKERS are options, and so is VERDICT=--no-stack.
+	@$(PYTHON) -m loadtest.run $(LOAD_OPTIONS) && $(PYTHON) -m triage verdict $(VERDICT)
+
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
 	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove

@@ -80,4 +80,5 @@ def _request(run: str, shown: Shown) -> Told:
     fields |= {name: getattr(sent, name) for name in ("request_id", "method", "route", "status", "client_ms")}
     fields |= {"server_ms": shown.timed.server_ms, "difference_ms": shown.timed.difference_ms}
     level = "warning" if shown.why == "failed" else "info"
-    return Told(sent.at, level, f"Request of a load run was {shown.why}", sent.trace_id or "-", fields)
+    message = "A request of the run failed" if shown.why == "failed" else "A request of the run was slow"
+    return Told(sent.at, level, message, sent.trace_id or "-", fields)
