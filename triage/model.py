@@ -116,23 +116,6 @@ class Sent(NamedTuple):
     client_ms: float
 
 
-class Run(NamedTuple):
-    """A run of the load, when it sent its first request, and how many."""
-
-    name: str
-    began: float
-    requests: int
-
-
-class Life(NamedTuple):
-    """A process began or ended; `before` is when a request at this instance wrote its last line until then."""
-
-    at: float
-    instance: str
-    event: str
-    before: float | None
-
-
 class RunFacts(NamedTuple):
     """What a run was to be, and whether it came to its end; `ended` is None where nobody wrote of it.
 
@@ -194,3 +177,20 @@ class Measured(NamedTuple):
     ended: float | None
     slowest: tuple[Timed, ...]
     failed: tuple[Timed, ...]
+
+
+class Run(NamedTuple):
+    """A run of the load, when it sent its first request, and how many."""
+
+    name: str
+    began: float
+    requests: int
+
+
+class Life(NamedTuple):
+    """A process began or ended; `before` is when a request at this instance wrote its last line until then."""
+
+    at: float
+    instance: str
+    event: str
+    before: float | None
