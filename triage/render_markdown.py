@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from triage import render_verdict
 from triage.harmless import harmless
 from triage.verdict import Verdict, Word, number
+from triage.worst import COLUMNS, left_out, worst
 
 _SIGNS = {Word.PASS: "✅", Word.FAIL: "❌", Word.INVALID: "⚠️"}
 _PLAIN = re.compile(r"[A-Za-z0-9 /{}.:_-]*[A-Za-z0-9/{}.:_-]", re.ASCII)
@@ -39,27 +40,24 @@ def _lines(found: Verdict, grafana: str) -> Iterable[str]:
             for check in found.checks
         ),
     )
-    shown = render_verdict.requests(found, grafana)
+    shown = worst(found, grafana)
     if not shown:
         return
     yield ""
     yield "<details><summary>Its slowest and its failed requests</summary>"
     yield ""
     yield from _table(
-        (*render_verdict.COLUMNS, "lines"),
+        (*COLUMNS, "lines"),
         (
             (
-                *(
-                    (code if name in _CODE else prose)(cell)
-                    for name, cell in zip(render_verdict.COLUMNS, each.cells, strict=True)
-                ),
+                *((code if name in _CODE else prose)(cell) for name, cell in zip(COLUMNS, each.cells, strict=True)),
                 f"[lines]({each.link})" if each.link else each.without,
             )
             for each in shown
         ),
     )
     yield ""
-    if more := render_verdict.left_out(found):
+    if more := left_out(found):
         yield f"... and {more:,} more that failed"
         yield ""
     yield "</details>"

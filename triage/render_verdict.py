@@ -1,63 +1,15 @@
 """`triage verdict` on the terminal, and for machines."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from triage import render_reconcile
-from triage.links import trace_logs
-from triage.model import Timed
-from triage.moments import clock, rfc3339
+from triage.moments import rfc3339
 from triage.screen import Piece, Screen
-from triage.verdict import Check, Verdict, Word, differences, lineless, number
+from triage.verdict import Check, Verdict, Word, differences, number
+from triage.worst import COLUMNS, Shown, left_out, worst
 
 _COLOURS = {Word.PASS: "bold green", Word.FAIL: "bold red", Word.INVALID: "bold yellow"}
 _MOST_IDS = 50  # of one difference, for machines
-_NEVER, _DEAD = "never arrived", "not in the logs"
-
-
-class Shown(NamedTuple):
-    """One of the slowest or of the failed requests, and the link to its lines, or why there is none."""
-
-    why: str
-    timed: Timed
-    link: str | None
-    without: str = ""
-
-    @property
-    def route(self) -> str:
-        """Its method and template."""
-        return f"{self.timed.sent.method} {self.timed.sent.route}"
-
-    @property
-    def cells(self) -> Sequence[str]:
-        """Return it as a row of a table, but the link."""
-        sent = self.timed.sent
-        times = (sent.client_ms, self.timed.server_ms, self.timed.difference_ms)
-        return (
-            clock(sent.at),
-            self.why,
-            sent.request_id,
-            self.route,
-            sent.status or "no answer",
-            *("-" if each is None else f"{each:,.1f}" for each in times),
-        )
-
-
-#: What the cells are.
-COLUMNS = ("sent at", "", "request id", "route", "status", "client ms", "server ms", "difference")
-
-
-def requests(found: Verdict, grafana: str) -> Sequence[Shown]:
-    """Return the slowest and the failed requests."""
-    excused, dead = lineless(found.reconciliation), found.dead or frozenset()
-    told = [*(("slow", each) for each in found.measured.slowest), *(("failed", each) for each in found.measured.failed)]
-    shown = []
-    for why, each in told:
-        without = _NEVER if each.sent.request_id in excused else _DEAD if each.sent.trace_id in dead else ""
-        # Its end is in the middle of what is shown.
-        link = trace_logs(grafana, each.sent.trace_id, each.sent.at + each.sent.client_ms / 1000)
-        shown.append(Shown(why, each, None if without else link, without))
-    return shown
 
 
 def summary(found: Verdict) -> str:
@@ -75,11 +27,6 @@ def threshold(check: Check) -> str:
     return f"at {'least' if check.at_least else 'most'} {number(check.what, check.threshold)}"
 
 
-def left_out(found: Verdict) -> int:
-    """Return how many more requests failed than are shown."""
-    return 0 if found.measured.overall is None else found.measured.overall.failures - len(found.measured.failed)
-
-
 def show(found: Verdict, grafana: str, screen: Screen) -> None:
     """Show the answer, what it is made of, and the requests that are worth a look."""
     screen.line(f"Run {found.facts.name} of {found.facts.host}: ", (found.word, _COLOURS[found.word]))
@@ -89,7 +36,7 @@ def show(found: Verdict, grafana: str, screen: Screen) -> None:
     screen.line()
     screen.table([_check(check) for check in found.checks], right=(2,))
     _beside(found, screen)
-    shown = requests(found, grafana)
+    shown = worst(found, grafana)
     if shown:
         screen.line()
         screen.line(("Its slowest and its failed requests", "bold"))
@@ -146,7 +93,7 @@ def as_json(found: Verdict, grafana: str) -> Mapping[str, object]:
         "generators": [each._asdict() for each in found.generators],
         "reconciliation": _reconciled(found),
         "dead_links": None if found.dead is None else sorted(found.dead),
-        "requests": [_request(each) for each in requests(found, grafana)],
+        "requests": [_request(each) for each in worst(found, grafana)],
         "failed_left_out": left_out(found),
     }
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from triage.harmless import harmless_line
 from triage.moments import rfc3339
-from triage.render_verdict import Shown
 from triage.stores._http import Server
 from triage.verdict import Verdict, Word
+from triage.worst import Shown
 
 _PUSH = "/loki/api/v1/push"
 _SERVICE, _INSTANCE = "loadtest", "triage"

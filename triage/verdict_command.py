@@ -94,11 +94,11 @@ def _write(folder: Path, found: "Verdict", grafana: str) -> dict[str, str]:
 
 def _tell(found: "Verdict", at: "Places") -> None:
     """Tell Loki of it; that it does not listen changes no verdict."""
-    from triage.render_verdict import requests
     from triage.stores import StoreError
     from triage.telling import tell
+    from triage.worst import worst
 
     try:
-        tell(at.loki, found, requests(found, at.open_grafana))
+        tell(at.loki, found, worst(found, at.open_grafana))
     except StoreError as exc:
         say(f"Grafana will not show this run: {exc}")

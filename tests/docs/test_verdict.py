@@ -7,11 +7,11 @@ from tests.docs.test_reference import ROOT, table
 from tests.triage.answering import Answering, answering
 from tests.triage.running import running
 from triage import errors, thresholds
-from triage.render_verdict import requests
 from triage.stores._http import Server
 from triage.stores.runs import RunFolder
 from triage.telling import tell
 from triage.verdict import Verdict, Word, verdict
+from triage.worst import worst
 
 SHIPPED = ROOT / "loadtest/thresholds.toml"
 
@@ -27,7 +27,7 @@ def told(servers: Answering, found: Verdict) -> dict[str, set[str]]:
     """Return the fields of the lines that Loki is told, by event."""
     servers.answers["/loki/api/v1/push"] = 204, ""
     with Server("Loki", servers.url) as loki:
-        tell(loki, found, requests(found, "http://localhost:3000"))
+        tell(loki, found, worst(found, "http://localhost:3000"))
     streams = json.loads(servers.posted[0][1])["streams"]
     lines = [json.loads(line) for stream in streams for _, line, _ in stream["values"]]
     return {line["event"]: set(line) for line in lines}
