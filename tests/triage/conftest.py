@@ -14,6 +14,8 @@ Typed = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
     """Type a command; return its exit code, stdout and stderr."""
+    for server in ("LOKI", "PROMETHEUS"):
+        monkeypatch.setenv(f"{server}_URL", "http://127.0.0.1:1")  # not a stack that happens to run
 
     def type_it(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["triage", *map(str, words)])
