@@ -22,6 +22,13 @@ demo: setup ## Walk from a spike to the lines without Docker, in a minute; DEMO=
 story: setup ## Run the demo, and put the story that it tells into the README.
 	@$(PYTHON) -m tests.demo.readme
 
+LOAD_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(LOOP),--loop "$(LOOP)") $(if $(RATE),--rate "$(RATE)") \
+  $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(HOST),--host "$(HOST)") $(if $(WORKERS),--workers "$(WORKERS)")
+
+.PHONY: load
+load: setup ## Make a measured run and judge it; PROFILE=spike, LOOP=, RATE=, SECONDS=, HOST=, WORKERS=, VERDICT=--no-stack.
+	@$(PYTHON) -m loadtest.run $(LOAD_OPTIONS) && $(PYTHON) -m triage verdict $(VERDICT)
+
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
 	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove
@@ -38,14 +45,6 @@ audit: setup ## Ask osv.dev for known vulnerabilities of all locked packages (ne
 
 .PHONY: check
 check: lint test ## Lint, types and tests: what CI runs first.
-
-LOAD_OPTIONS = $(if $(PROFILE),--profile $(PROFILE)) $(if $(LOOP),--loop $(LOOP)) $(if $(RATE),--rate $(RATE)) \
-  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(HOST),--host $(HOST)) $(if $(WORKERS),--workers $(WORKERS))
-
-.PHONY: load
-load: setup ## Make a measured run of load and judge it; PROFILE=spike, LOOP=, RATE=, SECONDS=, HOST=, WORKERS= say which.
-	@$(PYTHON) -m loadtest.run $(LOAD_OPTIONS)
-	@.venv/bin/triage verdict
 
 .PHONY: servers
 servers: setup ## Build Loki, Prometheus and Alloy for test-stack, once (30 minutes).

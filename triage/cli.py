@@ -17,6 +17,7 @@ from triage.harmless import harmless_json
 from triage.model import Window
 from triage.stores import StoreError
 from triage.tour.command import tour
+from triage.verdict_command import verdict
 
 if TYPE_CHECKING:
     from triage.screen import Screen
@@ -34,6 +35,7 @@ cli = typer.Typer(
 )
 
 cli.command(epilog="Example: triage tour --once")(tour)
+cli.command(epilog="Example: triage verdict --no-stack")(verdict)
 
 
 @cli.command(epilog="Example: triage trace 0198f2a3c1d27c3e8d4f5a6b7c8d9e0f --jsonl run/")
@@ -131,7 +133,8 @@ def _with_load(paths: Sequence[Path] | None, runs: Path, run: str | None) -> "tu
     if paths:
         files = JsonlStore(paths)
         return _Stores(files, files), files
-    from triage.stack import around, folder_of, stack
+    from triage.run_folders import folder_of
+    from triage.stack import around, stack
 
     folder = folder_of(runs, run)
     load = JsonlStore([folder])

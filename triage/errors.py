@@ -6,6 +6,7 @@ from triage.harmless import harmless
 
 MISMATCH = 1
 CANNOT = 2
+INVALID = 3  # a run of the load that measured nothing
 CLOSED = 141  # ... where the reader of a pipe went away
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 

@@ -24,3 +24,8 @@ def _escaped(character: str) -> str:
 def harmless_json(value: object) -> str:
     """Return JSON that is harmless as it is: in ASCII, with escapes for all that acts."""
     return json.dumps(value, ensure_ascii=True, indent=2, default=str)
+
+
+def harmless_line(value: object) -> str:
+    """Return such JSON as one line."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str)

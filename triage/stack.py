@@ -1,7 +1,6 @@
-"""The stores of a running stack, and the runs of the load whose folders are here."""
+"""The stores of a running stack."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage.errors import CannotTellError
@@ -28,19 +27,6 @@ def stack(environment: Mapping[str, str], window: Window) -> Stack:
     """Return the stores of the servers that the environment names."""
     at = places(environment, _PATIENCE)
     return Stack(LokiStore(at.loki, window), PrometheusStore(at.prometheus, window))
-
-
-def folder_of(runs: Path, run: str | None) -> Path:
-    """Return the folder of a run, or of the last one, whose names begin with the time."""
-    known = sorted(folder.name for folder in runs.iterdir() if folder.is_dir()) if runs.is_dir() else []
-    if run is None and known:
-        run = known[-1]
-    if run is None or run not in known:
-        what = f"no run {run}" if run else "no run"
-        others = f"; there are {', '.join(known[-3:])}" if known else ": make load makes one"
-        msg = f"There is {what} in {runs}{others}"
-        raise CannotTellError(msg)
-    return runs / run
 
 
 def around(load: "JsonlStore", run: str) -> Window:

@@ -23,6 +23,7 @@ from triage.tour.places import ASKED, places
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 SOURCES = {path: path.read_text() for room in ("app", "loadtest", "demo") for path in (ROOT / room).rglob("*.py")}
+SOURCES |= {path: path.read_text() for path in (ROOT / "triage").glob("telling.py")}  # it writes lines, too
 
 
 def table(title: str) -> dict[str, list[str]]:

@@ -8,12 +8,13 @@ from urllib.parse import unquote_plus
 
 
 class Answering:
-    """The answers by path, each a status and a body, and what was asked."""
+    """The answers by path, each a status and a body, and what was asked and sent."""
 
     def __init__(self) -> None:
         """Know nothing, and say 404."""
         self.answers: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
+        self.posted: list[tuple[str, str]] = []
         self.url = ""
 
     def environment(self) -> dict[str, str]:
@@ -31,6 +32,13 @@ def answering() -> Iterator[Answering]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             told.asked.append(unquote_plus(self.path))
+            self._answer()
+
+        def do_POST(self) -> None:
+            told.posted.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            self._answer()
+
+        def _answer(self) -> None:
             status, body = told.answers.get(self.path.partition("?")[0], (404, ""))
             self.send_response(status)
             self.end_headers()

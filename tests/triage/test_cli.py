@@ -4,35 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.triage.conftest import Typed
 from tests.triage.emitting import T0, Emitting, Line, write
 from tests.triage.incidents import Incident, run
 from tests.triage.test_harmless import NASTY
 from tests.triage.test_reconcile import made
-from triage import cli
 
 ROOT = Path(__file__).parents[2]
-Typed = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Type a command; return its exit code, stdout and stderr."""
-    for server in ("LOKI", "PROMETHEUS"):
-        monkeypatch.setenv(f"{server}_URL", "http://127.0.0.1:1")  # not a stack that happens to run
-
-    def type_it(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["triage", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return type_it
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +170,9 @@ def _sent(nasty: str) -> list[Line]:
              "request_id": f"{nasty}-0-2", "method": nasty, "route": nasty, "status": 200}]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [["tour"], ["trace"], ["explain"], ["reconcile"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [["tour"], ["trace"], ["explain"], ["reconcile"], ["verdict"]], ids=lambda words: words[0]
+)
 def test_help(typed: Typed, words: list[str]) -> None:
     """Each command's help has an example."""
     code, out, _ = typed(*words, "--help")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.triage.answering import Answering, answering
-from tests.triage.test_cli import Typed, typed
+from tests.triage.answering import Answering
+from tests.triage.conftest import Typed
 from tests.triage.test_harmless import NASTY
 from triage.model import Exemplar, Line
 from triage.screen import Screen
@@ -27,19 +27,11 @@ from triage.tour.say import Voice
 from triage.tour.spikes import Found
 from triage.tour.walk import Walk, Walked
 
-__all__ = ["typed"]  # a fixture
-
 T0 = 1_795_571_578.0
 DOT = Exemplar("01a2", "5a", 2.0, T0)
 WALKED = Walked(Named(DOT, {"method": "GET", "route": "/users", "status": "200"}), [Line(T0, {"message": "Hello"})])
 FAILURES = 'prometheus_sd_refresh_failures_total{component_id="discovery.docker.ours"} %d\n'
 SENT = 'loki_write_request_duration_seconds_count{status_code="%s"} %d\n'
-
-
-@pytest.fixture
-def servers() -> Iterator[Answering]:
-    with answering() as told:
-        yield told
 
 
 @pytest.fixture

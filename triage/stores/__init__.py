@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from triage.model import Finished, Interval, Life, Run, Scrape, Searched, Sent, Traced, Window
+from triage.model import (
+    Finished,
+    Generator,
+    Interval,
+    Life,
+    Measured,
+    Run,
+    RunFacts,
+    Scrape,
+    Searched,
+    Sent,
+    Traced,
+    Window,
+)
 from triage.tally import Tally
 
 
@@ -48,3 +61,16 @@ class LoadStore(Protocol):
 
     def sent(self, run: str) -> Sequence[Sent]:
         """Return the requests of a run, in order."""
+
+
+class RunStore(Protocol):
+    """One run of the load, and how it went."""
+
+    def facts(self) -> RunFacts:
+        """Return what it was to be; `StoreError` if nobody wrote of its beginning."""
+
+    def generators(self, run: str) -> Sequence[Generator]:
+        """Return the processes that made the load, in order."""
+
+    def measured(self, run: str, slowest: int, failed: int) -> Measured:
+        """Return what it measured, with so many of its slowest requests, and of the first that failed."""

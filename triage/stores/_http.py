@@ -40,8 +40,15 @@ class Server:
 
     def text(self, path: str, accept: str = "*/*", **query: str | float) -> str:
         """Return the body that is at `path`."""
+        return self._asked("GET", path, params=query, headers={"Accept": accept})
+
+    def post(self, path: str, body: object) -> None:
+        """Send JSON to `path`."""
+        self._asked("POST", path, json=body)
+
+    def _asked(self, method: str, path: str, **what: Any) -> str:  # noqa: ANN401 - options of the client
         try:
-            answer = self._client.get(self.url + path, params=query, headers={"Accept": accept})
+            answer = self._client.request(method, self.url + path, **what)
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as exc:
             msg = f"{self.name} at {self.url} does not answer: {_reason(exc)}"
             raise NoAnswerError(msg) from None

@@ -1,10 +1,10 @@
 """The queries. A cheap look for a word comes first in each, so that few lines are parsed; it may let others through."""
 
 _MOST_FIELDS = 1_000  # of one window; somebody might make one of every id
-_PATH = "$.timestamp $.service $.instance $.event"
+PATH = "$.timestamp $.service $.instance $.event"
 
 
-def _parsed(paths: str, where: str) -> str:
+def parsed(paths: str, where: str) -> str:
     """Return the lines that `where` lets through, with a list `v` of the texts at `paths`."""
     listed = ", ".join(f"'{path}'" for path in paths.split())
     # Without MATERIALIZED, DuckDB parses the line once for each time that `v` is named.
@@ -15,8 +15,12 @@ def _parsed(paths: str, where: str) -> str:
         WHERE try_cast(v[1] AS TIMESTAMP) IS NOT NULL"""
 
 
-_EVENT = "contains(line, '{}')"
-_FINISHED = _EVENT.format("request.finished") + " AND contains(line, $needle)"
+def event(name: str) -> str:
+    """Return the cheap look for lines of one event."""
+    return f"contains(line, '{name}')"
+
+
+_FINISHED = event("request.finished") + " AND contains(line, $needle)"
 
 SEARCHED = """
 WITH texts AS (
@@ -28,13 +32,13 @@ FROM (SELECT service, CASE WHEN service IS NOT NULL THEN moment END AS moment FR
 """
 
 TRACE = f"""
-SELECT moment, v[3], line FROM ({_parsed("$.timestamp $.service $.trace_id $.request_id", "contains(line, $needle)")})
+SELECT moment, v[3], line FROM ({parsed("$.timestamp $.service $.trace_id $.request_id", "contains(line, $needle)")})
 WHERE v[2] IS NOT NULL AND (v[3] = $id OR v[4] = $id) ORDER BY moment, line
 """
 
 TRACES = f"""
 SELECT moment, v[3], line FROM (
-    {_parsed("$.timestamp $.service $.trace_id", "list_bool_or([contains(line, id) FOR id IN $ids])")})
+    {parsed("$.timestamp $.service $.trace_id", "list_bool_or([contains(line, id) FOR id IN $ids])")})
 WHERE v[2] IS NOT NULL AND list_contains($ids, v[3]) ORDER BY moment, line
 """
 
@@ -46,7 +50,7 @@ _NEAR = """ AND (NOT starts_with(line, '{"timestamp":"') OR substr(line, 42, 1) 
 def _of_service(where: str = "") -> str:
     return f"""
 SELECT line, moment, v[3] AS instance, try_cast(v[5] AS DOUBLE) AS duration_ms, v
-FROM ({_parsed(_PATH + " $.duration_ms $.span_id", _FINISHED + where)})
+FROM ({parsed(PATH + " $.duration_ms $.span_id", _FINISHED + where)})
 WHERE v[2] = $service AND v[4] = 'request.finished' AND isfinite(try_cast(v[5] AS DOUBLE))
 """
 
@@ -103,7 +107,7 @@ SLOWEST = "SELECT moment, line FROM requests WHERE slow ORDER BY duration_ms DES
 
 FINISHED = f"""
 SELECT moment, coalesce(v[3], ''), coalesce(v[5], ''), coalesce(v[6], ''), v[7], v[8], v[9]
-FROM ({_parsed(_PATH + " $.trace_id $.request_id $.method $.route $.status", _FINISHED)})
+FROM ({parsed(PATH + " $.trace_id $.request_id $.method $.route $.status", _FINISHED)})
 WHERE v[2] = $service AND v[4] = 'request.finished' AND starts_with(coalesce(v[6], ''), $prefix) ORDER BY moment
 """
 
@@ -111,7 +115,7 @@ LIVES = f"""
 WITH theirs AS (
     SELECT moment, coalesce(v[3], '') AS instance, v[4] AS event, CASE WHEN v[5] <> '-' THEN moment END AS request,
            v[6] AS totals
-    FROM ({_parsed(_PATH + " $.trace_id $.totals", "contains(line, $needle) AND NOT contains(line, 'metric.sample')")})
+    FROM ({parsed(PATH + " $.trace_id $.totals", "contains(line, $needle) AND NOT contains(line, 'metric.sample')")})
     WHERE v[2] = $service),
 followed AS (SELECT *, max(request) OVER (
     PARTITION BY instance ORDER BY moment ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM theirs)
@@ -123,9 +127,9 @@ SAMPLES = f"""
 SELECT moment, coalesce(v[3], ''), v[5], v[6], v[7],
        CASE v[8] WHEN '+Inf' THEN 'inf' ELSE v[8] END::DOUBLE AS bound, v[9]::DOUBLE, v[10]
 FROM ({
-    _parsed(
-        _PATH + " $.labels.method $.labels.route $.labels.status $.le $.value $.exemplar $.metric",
-        _EVENT.format("http_request_duration_seconds_bucket") + " AND contains(line, $needle)",
+    parsed(
+        PATH + " $.labels.method $.labels.route $.labels.status $.le $.value $.exemplar $.metric",
+        event("http_request_duration_seconds_bucket") + " AND contains(line, $needle)",
     )
 })
 WHERE v[2] = $service AND v[4] = 'metric.sample' AND v[11] = 'http_request_duration_seconds_bucket'
@@ -134,9 +138,7 @@ ORDER BY moment
 """
 
 _SENT = f"""SELECT moment, v FROM ({
-    _parsed(
-        _PATH + " $.run $.request_id $.trace_id $.method $.route $.status $.client_ms", _EVENT.format("request.sent")
-    )
+    parsed(PATH + " $.run $.request_id $.trace_id $.method $.route $.status $.client_ms", event("request.sent"))
 })
 WHERE v[4] = 'request.sent' AND v[5] IS NOT NULL"""
 

@@ -1,6 +1,6 @@
 """What the tour prints: a few blocks that a newcomer can follow, each once."""
 
-from triage import short_lines
+from triage import links, short_lines
 from triage.model import Window
 from triage.moments import clock
 from triage.screen import Screen
@@ -85,8 +85,7 @@ class Voice:
         line()
         what = " ".join(dot.labels.get(name, "") for name in ("method", "route", "status"))
         line(_INDENT, ("One of them", "bold"), f": {what}, {_time(dot.exemplar.value)}. All that was logged for it:")
-        request = f"{self._at.open_grafana}/d/trace-logs?var-trace_id={dot.exemplar.trace_id}"
-        line(_INDENT, f"{request}&time={dot.exemplar.at * 1000:.0f}&time.window=600000")
+        line(_INDENT, links.trace_logs(self._at.open_grafana, dot.exemplar.trace_id, dot.exemplar.at))
         line()
         short_lines.show(self._screen, found.lines[:_MOST_LINES])
         if len(found.lines) > _MOST_LINES:
