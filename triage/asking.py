@@ -1,10 +1,11 @@
 """What the stack says of a run: whether lines and counters agree with it, and whether its worst requests have lines."""
 
+import sys
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from triage.errors import CannotTellError
+from triage.errors import CannotTellError, say
 from triage.model import RunFacts, Timed, Window
 from triage.reconcile import Reconciliation, reconcile
 from triage.stores import LoadStore, StoreError
@@ -43,7 +44,7 @@ class Stack:
         around = Window(window.start - _EDGE, window.end + _EDGE)
         try:
             self._ready()
-            time.sleep(max(0.0, around.end - time.time()))
+            self._wait(around.end)
             while not (asked := self._once(load, facts, around, shown)).settled and time.time() < around.end + _MORE:
                 time.sleep(_PAUSE)
         except StoreError as exc:
@@ -56,6 +57,15 @@ class Stack:
             )
             raise CannotTellError(msg)
         return asked
+
+    @staticmethod
+    def _wait(until: float) -> None:
+        """Wait for the last scrape; whoever sits there is told."""
+        left = until - time.time()
+        if left > 0:
+            if sys.stderr.isatty():
+                say(f"Waiting {left:.0f} s for the last scrape of the run")
+            time.sleep(left)
 
     def _ready(self) -> None:
         """Complain at once, and not after the wait, if nobody is there."""
