@@ -88,6 +88,10 @@ bench-triage: setup ## Measure how long triage takes on a million lines; writes 
 bench-stack: setup ## Measure how soon the stack is healthy, and its memory; writes bench/STACK.md (10 minutes).
 	@$(PYTHON) -m bench.stack
 
+.PHONY: bench-load
+bench-load: setup ## Stop the service under an open and a closed loop, and measure a generator; writes bench/LOAD.md (5 minutes).
+	@$(PYTHON) -m bench.load
+
 .PHONY: format
 format: setup ## Format the code.
 	@$(PYTHON) -m ruff format .

@@ -32,8 +32,8 @@ adds to it.
 
 {machine}
 
-Beside this page: [whether `triage explain` names the cause](EVAL.md), [how long triage takes](TRIAGE.md), and [what the
-whole stack takes](STACK.md).
+Beside this page: [whether `triage explain` names the cause](EVAL.md), [how long triage takes](TRIAGE.md), [what the
+whole stack takes](STACK.md), and [what two loops say of a stall, and one core generates](LOAD.md).
 
 The request: `GET /users/17` on FastAPI with an included router, with `traceparent` and `X-Request-ID`.
 

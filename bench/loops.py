@@ -1,0 +1,69 @@
+"""A picture of latency over time, one panel for each loop; and what a generator noted of itself."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+Requests = Sequence[tuple[float, float]]  # seconds after the start when it was due, and milliseconds that it took
+
+_WIDTH, _HEIGHT, _LEFT, _TOP = 720, 130, 60, 34
+_PART = 0.25  # seconds of one bar
+_MOST = 5_500.0  # milliseconds
+_COLOURS = {"open": "#0072b2", "closed": "#d55e00"}
+_SAYS = {
+    "open": "open loop: requests leave when they are due; each second of the stall is there",
+    "closed": "closed loop: users wait for their answers, and what they did not send is not there",
+}
+
+
+def picture(loops: Mapping[str, Requests], seconds: float) -> str:
+    """Return an SVG: in each quarter of a second, the longest and the median of the requests that were due then."""
+    panels = [_panel(name, requests, number, seconds) for number, (name, requests) in enumerate(loops.items())]
+    height = len(panels) * (_HEIGHT + _TOP) + 30
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 20} {height}" '
+        'font-family="sans-serif" font-size="12">\n'
+        f'<rect width="100%" height="100%" fill="white"/>\n{"".join(panels)}</svg>\n'
+    )
+
+
+def _panel(name: str, requests: Requests, number: int, seconds: float) -> str:
+    top = _TOP + number * (_HEIGHT + _TOP)
+    bottom, right = top + _HEIGHT, _LEFT + _WIDTH
+    parts = [f'<text x="{_LEFT}" y="{top - 10}" font-weight="bold">{_SAYS[name]}</text>\n']
+    for second in range(6):
+        y = bottom - second * 1000 / _MOST * _HEIGHT
+        parts.append(f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{second} s</text>\n')
+    for second in range(0, round(seconds) + 1, 10):
+        x = _LEFT + second / seconds * _WIDTH
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{second} s</text>\n')
+    width = _PART / seconds * _WIDTH
+    for start, longest in _bars(requests):
+        height = min(longest, _MOST) / _MOST * _HEIGHT
+        x = _LEFT + start / seconds * _WIDTH
+        parts.append(
+            f'<rect x="{x:.1f}" y="{bottom - height:.1f}" width="{width * 0.85:.2f}" height="{height:.1f}" '
+            f'fill="{_COLOURS[name]}"/>\n'
+        )
+    return "".join(parts)
+
+
+def _bars(requests: Requests) -> Iterable[tuple[float, float]]:
+    """Yield the start of each part that has a request, and its longest one."""
+    longest: dict[int, float] = {}
+    for at, length in requests:
+        part = int(at // _PART)
+        longest[part] = max(length, longest.get(part, 0.0))
+    return ((part * _PART, length) for part, length in sorted(longest.items()))
+
+
+def cpu_seconds(folder: Path) -> float:
+    """Return how long a run's generators computed: each notes its share of a core once a second."""
+    shares = 0.0
+    for file in folder.glob("sent-*.jsonl"):
+        for text in file.read_text().splitlines():
+            line = json.loads(text)
+            if line["event"] == "generator.sampled":
+                shares += line["cpu"]
+    return shares
