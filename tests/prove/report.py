@@ -79,7 +79,7 @@ def new(users: int) -> Report:
         LINES,
         ["while", "lines written", "in Loki", "missing", "twice", "counted again"],
         "Two sets, compared by the whole text of each line: what `docker logs` has, and what Loki returns. *Counted "
-        "again* is what `count_over_time` counts beyond that: Alloy that was killed reads up to ten seconds again, and "
+        "again* is what `count_over_time` counts beyond that: Alloy that was killed reads five minutes again, and "
         "Loki shows such a line once, but counts some of them twice.",
     )
     report.table(

@@ -25,7 +25,7 @@ _LONGER = 7  # seconds; `max_backoff_period` is 5
 class Compared(NamedTuple):
     """How many lines were written and are stored, and how many are not in both sets, or twice in Loki.
 
-    `again`: Alloy that was killed reads up to ten seconds of lines again, and Loki, which shows a line of one stream
+    `again`: Alloy that was killed reads some lines again, and Loki, which shows a line of one stream
     and one time once, counts some of those twice (it knows a line again only until the block of it is full).
     """
 

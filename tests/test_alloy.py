@@ -1,0 +1,43 @@
+"""How Alloy is started in compose."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+START = Path(__file__).parents[1] / "alloy" / "start.sh"
+POSITIONS = """\
+positions:
+  ? path: cursor-0df9
+    labels: '{container="0df9", service_name="api"}'
+  : "1795596087"
+  ? path: cursor-e94d
+    labels: '{container="e94d"}'
+  : "1795596093"
+"""
+
+
+def test_it_steps_back_to_what_a_crash_may_have_lost(tmp_path: Path) -> None:
+    """Every position is five minutes earlier, the rest of the file is the same, and Alloy gets its own words."""
+    if not (bash := shutil.which("bash")):
+        pytest.skip("bash is not here")
+    file = tmp_path / "loki.source.docker.ours" / "positions.yml"
+    file.parent.mkdir()
+    file.write_text(POSITIONS)
+    environment = {**os.environ, "STORAGE": str(tmp_path), "ALLOY": "/bin/echo"}
+    command = [bash, str(START), "run", "two words"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert "run two words\n" == done.stdout
+    assert POSITIONS.replace("6087", "5787").replace("6093", "5793") == file.read_text()
+    assert [file] == list(file.parent.iterdir())
+
+
+def test_nothing_was_read_yet(tmp_path: Path) -> None:
+    """The first start has nothing to step back from."""
+    if not (bash := shutil.which("bash")):
+        pytest.skip("bash is not here")
+    environment = {**os.environ, "STORAGE": str(tmp_path / "nowhere"), "ALLOY": "/bin/echo"}
+    done = subprocess.run([bash, str(START), "run"], env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+    assert ("run\n", "") == (done.stdout, done.stderr)
