@@ -1,0 +1,111 @@
+"""The tables of measured runs: their verdicts, and their slowest and failed requests."""
+
+from collections.abc import Mapping
+
+from grafana_foundation_sdk.builders import table
+
+from grafana.charts import GREY
+from grafana.parts import GREEN, LOAD_TEST, TELLS_OF_RUNS, VERMILION, WITH_EDGES, variable
+from grafana.requests import METHOD, STATUS, TRACE_ID
+from grafana.tables import (
+    CLOCK,
+    MILLISECONDS,
+    Column,
+    converted,
+    largest_first,
+    links,
+    parsed,
+    table_of_lines,
+)
+
+_WIDE = 190  # a date and a time
+_COUNT: Mapping[str, object] = {"unit": "locale", "custom.width": 85}
+_RATE: Mapping[str, object] = {"unit": "reqps", "decimals": 1, "custom.width": 85}
+_UNSEEN: Mapping[str, object] = {"custom.hideFrom.viz": True}
+
+# Told apart by the word, and then by colours that colour-blind people can tell apart.
+_VERDICT = Column(
+    "Verdict",
+    {
+        "custom.width": 80,
+        "custom.cellOptions": {"type": "color-background", "mode": "basic"},
+        "mappings": [
+            {
+                "type": "value",
+                "options": {
+                    word: {"index": index, "text": word, "color": paint}
+                    for index, (word, paint) in enumerate({"PASS": GREEN, "FAIL": VERMILION, "INVALID": GREY}.items())
+                },
+            }
+        ],
+    },
+)
+
+_HERE = links(
+    "This run",
+    f"{LOAD_TEST}?var-service={variable('service')}&from=${{__data.fields.from}}&to=${{__data.fields.to}}",
+)
+
+
+def runs() -> table.Panel:
+    """Build the table of the runs that were judged."""
+    columns = {
+        "Time": Column("Ended", {"custom.width": _WIDE}),
+        "run": Column("Run: its time", {**_HERE, "custom.width": 150}),
+        "verdict": _VERDICT,
+        "profile": Column("Profile", {"custom.width": 75}),
+        "loop": Column("Loop", {"custom.width": 65}),
+        "rate": Column("Planned", _RATE),
+        "achieved_rate": Column("Achieved", _RATE),
+        "requests": Column("Requests", _COUNT),
+        "failures": Column("Failed", _COUNT),
+        "p50_ms": Column("p50", MILLISECONDS),
+        "p95_ms": Column("p95", MILLISECONDS),
+        "p99_ms": Column("p99", MILLISECONDS),
+        "why": Column("Why", {"custom.cellOptions": {"type": "auto", "wrapText": True}}),
+        "from": Column("From", _UNSEEN),
+        "to": Column("To", _UNSEEN),
+    }
+    expr = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | {parsed(columns)} | {WITH_EDGES}'
+    numbers = ("rate", "achieved_rate", "requests", "failures", "p50_ms", "p95_ms", "p99_ms")
+    return (
+        table_of_lines(expr, columns, 100, [converted("number", *numbers)])
+        .title("Runs and their verdicts")
+        .description(
+            "What `triage verdict` said of the runs of the last 24 hours, the latest first. Click a run: this "
+            "dashboard opens at its time, with 15 seconds on both sides."
+        )
+        .no_value("No run was judged in the last 24 hours: `make load` makes one.")
+        .time_from("24h")
+        .span(24)
+        .height(8)
+    )
+
+
+def worst() -> table.Panel:
+    """Build the table of the requests that a run shows, each of which leads to its lines."""
+    columns = {
+        "Time": Column("Sent at", CLOCK),
+        "why": Column("Why", {"custom.width": 70}),
+        "client_ms": Column("Client", MILLISECONDS),
+        "server_ms": Column("Server", MILLISECONDS),
+        "difference_ms": Column("Between", MILLISECONDS),
+        "trace_id": TRACE_ID,
+        "method": METHOD,
+        "route": Column("Route"),
+        "status": Column("Status", {**STATUS.properties, "noValue": "none"}),
+        "run": Column("Run", {"custom.width": 150}),
+    }
+    expr = f'{TELLS_OF_RUNS} |= `"event":"run.slow"` | {parsed(columns)}'
+    numbers = converted("number", "client_ms", "server_ms", "difference_ms")
+    return (
+        table_of_lines(expr, columns, 1000, [numbers, largest_first("client_ms")])
+        .title("Slowest and failed requests of the runs in this time")
+        .description(
+            "Of each run its ten slowest requests and those that failed, 50 at most. Between is the client's time less "
+            "the server's: the network, queues, and the generator. Click a trace id for the lines."
+        )
+        .no_value("No run was judged in this time: click one above.")
+        .span(24)
+        .height(11)
+    )
