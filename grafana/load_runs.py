@@ -72,10 +72,10 @@ def runs() -> table.Panel:
         table_of_lines(expr, columns, 100, [converted("number", *numbers)])
         .title("Runs and their verdicts")
         .description(
-            "What `triage verdict` said of the runs of the last 24 hours, the latest first. Click a run: this "
-            "dashboard opens at its time, with 15 seconds on both sides."
+            "What `triage verdict` said of the runs of the last 24 hours, or, where a time is chosen, of those that "
+            "ended in it; the latest first. Click a run for its time, with 15 seconds on both sides."
         )
-        .no_value("No run was judged in the last 24 hours: `make load` makes one.")
+        .no_value("No run ended in this time and was judged: make load makes one.")
         .time_from("24h")
         .span(24)
         .height(8)

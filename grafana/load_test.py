@@ -55,7 +55,7 @@ def _latency() -> timeseries.Panel:
             "a client waits from when its request was due. Where the lines part, the network, a queue or the "
             "generator adds the rest."
         )
-        .axis_soft_max(0.5)
+        .axis_soft_max(0.1)
         .no_value(NO_REQUESTS)
         .span(24)
         .height(10)
@@ -118,7 +118,7 @@ def _parts() -> timeseries.Panel:
 def _failures() -> timeseries.Panel:
     count = f'{_CLIENT}_count{{{_OF_LOAD}, status=~"5..|none"}}'
     # A rate would miss the first of a kind, whose counter begins with it.
-    fresh = f"clamp_min({count} - ({count} offset $__interval or {count} * 0), 0)"
+    fresh = f"clamp_min({count} - ({count} offset ${{__interval}} or {count} * 0), 0)"
     return (
         bars(chart("Failures by status, as the clients saw them", unit="none"))
         .description("Requests answered with a 5xx, and, as `none`, those that no answer came for.")

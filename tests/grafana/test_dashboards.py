@@ -83,7 +83,7 @@ def test_queries_quote_what_people_type() -> None:
         "${user:percentencode}",
         "${second:percentencode}",
         "$__rate_interval",
-        "$__interval",
+        "${__interval}",
         "$__auto",
         "${__from}",
         "${__to}",
