@@ -57,7 +57,7 @@ def ended(module: Sequence[str], stack: Stack, folder: Path) -> int:
     }
     with Processes(folder) as processes:
         processes.start(module[0], [sys.executable, "-m", *module], environment)
-        return processes.wait(module[0])
+        return processes.wait(module[0], 180)
 
 
 def verdict_of(run: str, stack: Stack) -> stores.StoredLine:
