@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import table
 
 from grafana.charts import GREY
 from grafana.parts import GREEN, LOAD_TEST, TELLS_OF_RUNS, VERMILION, WITH_EDGES, variable
-from grafana.requests import METHOD, STATUS, TRACE_ID
+from grafana.requests import TRACE_ID
 from grafana.tables import (
     CLOCK,
     MILLISECONDS,
@@ -18,16 +18,18 @@ from grafana.tables import (
     table_of_lines,
 )
 
-_WIDE = 190  # a date and a time
-_COUNT: Mapping[str, object] = {"unit": "locale", "custom.width": 85}
-_RATE: Mapping[str, object] = {"unit": "reqps", "decimals": 1, "custom.width": 85}
+# Narrow, so that there is room for why.
+_NARROW: Mapping[str, object] = {**MILLISECONDS, "custom.width": 72}
+_COUNT: Mapping[str, object] = {"unit": "locale", "custom.width": 60}
+_EACH_SECOND: Mapping[str, object] = {"unit": "none", "decimals": 1, "custom.width": 76}
+_NAME: Mapping[str, object] = {"custom.width": 155}
 _UNSEEN: Mapping[str, object] = {"custom.hideFrom.viz": True}
 
 # Told apart by the word, and then by colours that colour-blind people can tell apart.
 _VERDICT = Column(
     "Verdict",
     {
-        "custom.width": 80,
+        "custom.width": 78,
         "custom.cellOptions": {"type": "color-background", "mode": "basic"},
         "mappings": [
             {
@@ -50,24 +52,23 @@ _HERE = links(
 def runs() -> table.Panel:
     """Build the table of the runs that were judged."""
     columns = {
-        "Time": Column("Ended", {"custom.width": _WIDE}),
-        "run": Column("Run: its time", {**_HERE, "custom.width": 150}),
+        "Time": Column("Ended", {"unit": "time:HH:mm:ss", "custom.width": 78}),
+        "run": Column("Run: its time", {**_HERE, **_NAME}),
         "verdict": _VERDICT,
         "profile": Column("Profile", {"custom.width": 75}),
-        "loop": Column("Loop", {"custom.width": 65}),
-        "rate": Column("Planned", _RATE),
-        "achieved_rate": Column("Achieved", _RATE),
-        "requests": Column("Requests", _COUNT),
+        "loop": Column("Loop", {"custom.width": 62}),
+        "rate": Column("Asked /s", _EACH_SECOND),
+        "achieved_rate": Column("Sent /s", _EACH_SECOND),
         "failures": Column("Failed", _COUNT),
-        "p50_ms": Column("p50", MILLISECONDS),
-        "p95_ms": Column("p95", MILLISECONDS),
-        "p99_ms": Column("p99", MILLISECONDS),
-        "why": Column("Why", {"custom.cellOptions": {"type": "auto", "wrapText": True}}),
+        "p50_ms": Column("p50", _NARROW),
+        "p95_ms": Column("p95", _NARROW),
+        "p99_ms": Column("p99", _NARROW),
+        "why": Column("Why", {"custom.inspect": True}),
         "from": Column("From", _UNSEEN),
         "to": Column("To", _UNSEEN),
     }
     expr = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | {parsed(columns)} | {WITH_EDGES}'
-    numbers = ("rate", "achieved_rate", "requests", "failures", "p50_ms", "p95_ms", "p99_ms")
+    numbers = ("rate", "achieved_rate", "failures", "p50_ms", "p95_ms", "p99_ms")
     return (
         table_of_lines(expr, columns, 100, [converted("number", *numbers)])
         .title("Runs and their verdicts")
@@ -86,15 +87,15 @@ def worst() -> table.Panel:
     """Build the table of the requests that a run shows, each of which leads to its lines."""
     columns = {
         "Time": Column("Sent at", CLOCK),
-        "why": Column("Why", {"custom.width": 70}),
-        "client_ms": Column("Client", MILLISECONDS),
-        "server_ms": Column("Server", MILLISECONDS),
-        "difference_ms": Column("Between", MILLISECONDS),
-        "trace_id": TRACE_ID,
-        "method": METHOD,
-        "route": Column("Route"),
-        "status": Column("Status", {**STATUS.properties, "noValue": "none"}),
-        "run": Column("Run", {"custom.width": 150}),
+        "why": Column("Why", {"custom.width": 62}),
+        "client_ms": Column("Client", _NARROW),
+        "server_ms": Column("Server", _NARROW),
+        "difference_ms": Column("Between", {**_NARROW, "custom.width": 78}),
+        "trace_id": Column(TRACE_ID.title, {**TRACE_ID.properties, "custom.width": 282}),
+        "method": Column("Method", {"custom.width": 68}),
+        "route": Column("Route", {"custom.width": 120}),
+        "status": Column("Status", {"noValue": "none", "custom.width": 64}),
+        "run": Column("Run", _NAME),
     }
     expr = f'{TELLS_OF_RUNS} |= `"event":"run.slow"` | {parsed(columns)}'
     numbers = converted("number", "client_ms", "server_ms", "difference_ms")

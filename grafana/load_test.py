@@ -36,7 +36,7 @@ def load_test() -> dashboard.Dashboard:
         .annotation(marks.runs())
         .annotation(marks.verdicts())
         .annotation(marks.incidents())
-        .with_panel(words(INTRODUCTION, 3))
+        .with_panel(words(INTRODUCTION, 2))
         .with_panel(load_runs.runs())
         .with_panel(_latency())
         .with_panel(_rate())

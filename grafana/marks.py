@@ -29,8 +29,11 @@ def verdicts() -> dashboard.AnnotationQuery:
     """Build the marks of what was said of measured runs, at their ends; each leads to its run."""
     # Grafana shows the name of a label that is empty.
     said = "label_format said=`{{if .why}}{{.why}}{{else}}It kept what it had to.{{end}}`"
-    expr = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | json run, verdict, why, from, to | {said} | {WITH_EDGES}'
-    here = f"{LOAD_TEST}?var-service={variable('service')}&from={{{{from}}}}&to={{{{to}}}}"
+    # Nor does it fill in variables where it shows a mark, but in what it asks.
+    chosen = f"label_format chosen=`{variable('service')}`"
+    found = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | json run, verdict, why, from, to'
+    expr = f"{found} | {said} | {chosen} | {WITH_EDGES}"
+    here = f"{LOAD_TEST}?var-service={{{{chosen}}}}&from={{{{from}}}}&to={{{{to}}}}"
     marks = _of_lines("Verdicts", expr).icon_color(BLUE).title_format("{{verdict}}: {{run}}")
     return marks.text_format(f'{{{{said}}}} <a href="{here}">The run</a>').tag_keys("verdict")
 

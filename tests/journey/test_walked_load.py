@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
@@ -21,12 +22,13 @@ from tests.waiting import eventually
 
 LOAD_TEST = "/d/load-test/load-test"
 RUNS, WORST = "Runs and their verdicts", "Slowest and failed requests"
-# One that is calm, one whose users wait politely while nobody answers, and one whose arrivals do not.
+# One that is calm, one with slow statements, and one in which the database does not answer for some users.
 MADE = (
-    ("--seconds", "20"),
-    ("--seconds", "20", "--profile", "incident", "--loop", "closed"),
+    ("--seconds", "20", "--loop", "closed"),
     ("--seconds", "30", "--profile", "incident"),
+    ("--seconds", "30"),
 )
+LAB, TIMEOUT = {"X-Fault-Lab": "walk"}, {"fault": "database-timeout", "users": list(range(1, 9)), "seconds": 20}
 CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
 
 
@@ -36,7 +38,9 @@ def judged(fresh: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[store
     told = []
     for options in MADE:
         folder = tmp_path_factory.mktemp("runs")
-        run = [*("loadtest.run", "--host", fresh.api, "--rate", "30", "--folder", str(folder)), *options]
+        run = [*("loadtest.run", "--host", fresh.api, "--rate", "20", "--folder", str(folder)), *options]
+        if options is MADE[-1]:
+            httpx2.post(f"{fresh.api}/faults", json=TIMEOUT, headers=LAB).raise_for_status()
         assert 0 == ended(run, fresh, folder)
         code = ended(["triage", "verdict", "--runs", str(folder)], fresh, folder)
         (name,) = (path.name for path in folder.iterdir() if path.is_dir())
@@ -68,14 +72,15 @@ def verdict_of(run: str, stack: Stack) -> stores.StoredLine:
 
 def test_a_run_leads_to_its_time_and_its_lines(visitor: Visitor, fresh: Stack, judged: list[stores.StoredLine]) -> None:
     """Every run has its row with its verdict; a click opens its time, and one more the lines of its slowest request."""
-    page = visitor.open(LOAD_TEST)
+    page = visitor.open(f"{LOAD_TEST}?from=now-6m&to=now")
     runs = panel(page, RUNS)
     for line in judged:
         row = runs.get_by_role("row").filter(has_text=line.fields["run"])
         expect(row.get_by_text(line.fields["verdict"], exact=True)).to_be_visible()
     expect(panel(page, "Latency: client beside server").get_by_text("client p99")).to_be_visible()
     expect(panel(page, WORST).get_by_role("link").first).to_be_visible()
-    visitor.picture(page, "load-test", height=1700)
+    expect(panel(page, "Failures by status").get_by_text("503", exact=True)).to_be_visible()
+    visitor.picture(page, "load-test", height=1745)
 
     last = judged[-1].fields
     runs.get_by_role("link", name=last["run"]).click()
