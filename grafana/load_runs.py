@@ -70,7 +70,7 @@ def runs() -> table.Panel:
     expr = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | {parsed(columns)} | {WITH_EDGES}'
     numbers = ("rate", "achieved_rate", "failures", "p50_ms", "p95_ms", "p99_ms")
     return (
-        table_of_lines(expr, columns, 100, [converted("number", *numbers)])
+        table_of_lines(expr, columns, 100, [converted("number", *numbers), largest_first("Time")])
         .title("Runs and their verdicts")
         .description(
             "What `triage verdict` said of the runs of the last 24 hours, or, where a time is chosen, of those that "
@@ -79,7 +79,7 @@ def runs() -> table.Panel:
         .no_value("No run ended in this time and was judged: make load makes one.")
         .time_from("24h")
         .span(24)
-        .height(8)
+        .height(7)
     )
 
 
@@ -108,5 +108,5 @@ def worst() -> table.Panel:
         )
         .no_value("No run was judged in this time: click one above.")
         .span(24)
-        .height(11)
+        .height(9)
     )
