@@ -13,13 +13,14 @@ def built() -> dict[str, str]:
     """Return the text of each dashboard's file, by file name."""
     # The SDK prefers dashboards of the second kind, which Grafana 12 cannot provision from files.
     warnings.filterwarnings("ignore", "Prefer using dashboardv2", DeprecationWarning)
+    from grafana.load_test import load_test  # noqa: PLC0415
     from grafana.service import service  # noqa: PLC0415
     from grafana.slo import slo  # noqa: PLC0415
     from grafana.stack_health import stack_health  # noqa: PLC0415
     from grafana.trace_logs import trace_logs  # noqa: PLC0415
 
     files = {}
-    for builder in (service(), trace_logs(), slo(), stack_health()):
+    for builder in (service(), trace_logs(), slo(), stack_health(), load_test()):
         model = builder.build()
         # Grafana would number them itself, in this way; alerts and links name panels by these numbers.
         for number, panel in enumerate(model.panels or [], start=1):

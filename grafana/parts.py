@@ -18,6 +18,7 @@ ORANGE, BLUE, GREEN, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#D55E00"
 AROUND = "time={}&time.window=600000"
 TRACE_LOGS = "/d/trace-logs/trace-logs"
 SERVICE = "/d/service/service"
+LOAD_TEST = "/d/load-test/load-test"
 
 
 def variable(name: str) -> str:
@@ -38,6 +39,12 @@ OF_SERVICE = f'service_name=~".+", service_name="{variable("service")}"'
 
 #: Its finished requests. Debug lines are most of the lines, and none of these.
 FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
+
+#: The lines about load runs, whichever service they load.
+TELLS_OF_RUNS = '{service_name="loadtest"}'
+
+#: Gives a verdict's time 15 seconds on both sides, in which its last samples are; links can do no arithmetic.
+WITH_EDGES = "label_format from=`{{sub .from 15000}}`, to=`{{add .to 15000}}`"
 
 
 def metric(expr: str, legend: str, *, dots: bool = False) -> prometheus.Dataquery:

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from grafana import latency, marks, requests, traffic
 from grafana.alerts import alerts_as_marks
-from grafana.parts import TRACE_LOGS, board, service_variable, words
+from grafana.parts import LOAD_TEST, TRACE_LOGS, board, service_variable, words
 
 INTRODUCTION = f"""\
 **A dot is one request. Click it, and read that request's log lines.**
@@ -13,7 +13,8 @@ The latency below is a histogram whose exemplars carry trace ids, and the lines 
 no tracing backend is involved.
 You have an id, from the `X-Trace-ID` of a response? Paste it into the box above, press Enter, and \
 [show its lines]({TRACE_LOGS}?var-trace_id=${{trace_id:percentencode}}&from=now-1h&to=now) · \
-[make other load](http://localhost:8089) (port 8089)"""
+[make other load](http://localhost:8089) (port 8089) · \
+[load runs and their verdicts]({LOAD_TEST})"""
 
 
 def service() -> dashboard.Dashboard:
@@ -35,6 +36,7 @@ def service() -> dashboard.Dashboard:
         .with_variable(dashboard.TextBoxVariable("trace_id").label("trace id").default_value(""))
         .annotation(marks.incidents())
         .annotation(marks.runs())
+        .annotation(marks.verdicts())
         .annotation(alerts_as_marks())
         .with_panel(words(INTRODUCTION, 3))
         .with_panel(latency.latency())

@@ -85,9 +85,9 @@ class Processes:
         process.send_signal(number)
         return process.wait(30)
 
-    def wait(self, name: str) -> int:
+    def wait(self, name: str, seconds: float = 60) -> int:
         """Wait for a process's own end, and return its exit code."""
-        return self._running.pop(name).wait(60)
+        return self._running.pop(name).wait(seconds)
 
     def pid(self, name: str) -> int:
         """Return a process's id."""

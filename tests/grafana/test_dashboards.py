@@ -12,6 +12,7 @@ import yaml
 from app.observability._metrics import BUCKETS
 from grafana.build import FOLDER, built
 from tests.compose import FILE
+from tests.docs.test_reference import table
 
 SOURCES = yaml.safe_load((FILE.parent / "grafana/provisioning/datasources/datasources.yml").read_text())
 DASHBOARDS = {name: json.loads(content) for name, content in built().items()}
@@ -72,7 +73,7 @@ def test_every_link_leads_to_a_dashboard_that_exists() -> None:
 
 def test_queries_quote_what_people_type() -> None:
     """A variable is encoded wherever it stands in a query, so that no link can smuggle another query in."""
-    queries = [text for text in _texts(DASHBOARDS) if "rate(" in text or "{service_name" in text]
+    queries = [text for text in _texts(DASHBOARDS) if re.search(r"rate\(|\{service_name|\{job=", text)]
     variables = {variable for query in queries for variable in re.findall(r"\$\{?\w+[^\]}]*\}?", query)}
 
     assert {
@@ -82,10 +83,23 @@ def test_queries_quote_what_people_type() -> None:
         "${user:percentencode}",
         "${second:percentencode}",
         "$__rate_interval",
+        "${__interval}",
         "$__auto",
         "${__from}",
         "${__to}",
     } == variables
+
+
+def test_of_runs_is_asked_what_is_told() -> None:
+    """A metric that nobody pushes, or a field that no line has, would be a panel that is always empty."""
+    texts = list(_texts(DASHBOARDS["load-test.json"]))
+    metrics = {re.sub("_(bucket|count|sum)$", "", name) for text in texts for name in re.findall(r"\bload_\w+", text)}
+    assert metrics == set(table("Metrics of the load"))
+
+    stages = [stage for text in texts for stage in re.findall(r'"run\.(?:verdict|slow)".*?\| json ([\w, ]+)', text)]
+    fields = {field.strip() for stage in stages for field in stage.split(",")}
+    assert stages
+    assert fields <= {"timestamp", *table("What Loki is told of a run")}
 
 
 @pytest.mark.parametrize("title", ["Request latency", "Slow requests only"])

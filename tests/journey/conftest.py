@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,9 +44,9 @@ class Visitor:
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in {"127.0.0.1", "localhost"}:
             self.trouble.append(f"left this machine: {request.url}")
 
-    def picture(self, page: Page, name: str, part: Locator | None = None) -> None:
+    def picture(self, page: Page, name: str, part: Locator | None = None, height: float = 960) -> None:
         """Keep what is on the screen, without Grafana's own menu; or, of `part`, the row that it is in."""
-        clip: FloatRect = {"x": 308, "y": 84, "width": 1132, "height": 960}
+        clip: FloatRect = {"x": 308, "y": 84, "width": 1132, "height": height}
         if part is not None:
             box = part.bounding_box()
             assert box
@@ -64,10 +64,12 @@ def fresh() -> Iterator[Stack]:
         pytest.skip("no Grafana: set STACK=up where docker compose is up, or GRAFANA_HOME to an unpacked Grafana")
     with NativeStack() as native:
         stack = native.start()
+        stack = replace(stack, locust=f"http://127.0.0.1:{free_port()}")
         few = {"LOAD_USERS": "3", "LOAD_INCIDENTS": "off"}
         for name, settings in (("api", {}), ("api-2", few), ("api-3", few)):
-            load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(free_port()), **settings}
-            native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], load)
+            port = urlsplit(stack.locust).port if name == "api" else free_port()
+            load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(port), "PROMETHEUS_URL": stack.prometheus}
+            native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], {**load, **settings})
         yield stack
 
 

@@ -29,6 +29,7 @@ class Stack:
     prometheus: str
     loki: str
     grafana: str | None = None
+    locust: str = "http://127.0.0.1:8089"
 
     @classmethod
     def published(cls) -> Self:
