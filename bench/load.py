@@ -70,9 +70,11 @@ class Said(NamedTuple):
 
 def main() -> None:
     """Measure, and write the page and its picture."""
+    if not (wrk := shutil.which("wrk")):
+        sys.exit("wrk is not here; apt install wrk.")
     said = {loop: _stalled(loop) for loop in ("open", "closed")}
     PICTURE.write_text(loops.picture({loop: each.requests for loop, each in said.items()}, _SECONDS))
-    ours, theirs = _generators()
+    ours, theirs = _generators(wrk)
     page = _PAGE.format(
         cores=os.cpu_count(), rate=_RATE, seconds=_SECONDS, at=_STOPPED_AT, stopped=_STOPPED, alone=_ALONE,
         loops=table(["loop", "requests", "p50", "p95", "p99", "longest", "verdict of the run"],
@@ -104,10 +106,8 @@ def _stalled(loop: str) -> Said:
         return Said(found, [(each.at - facts.began, each.client_ms) for each in store.sent("run")])
 
 
-def _generators() -> tuple[list[float], list[float]]:
+def _generators(wrk: str) -> tuple[list[float], list[float]]:
     """Return the CPU seconds of a request, of our generator and of wrk, round by round."""
-    if not (wrk := shutil.which("wrk")):
-        sys.exit("wrk is not here; apt install wrk.")
     ours, theirs = [], []
     with _service() as (service, folder):
         users = folder / "users.toml"
@@ -116,7 +116,7 @@ def _generators() -> tuple[list[float], list[float]]:
             options = ("--rate", str(_RATE), "--seconds", str(_ALONE), "--users", str(users))
             _finish(_started(service, folder, *options, run=f"run{number}"))
             ours.append(_of_record(folder / "runs" / f"run{number}", f"run{number}"))
-            theirs.append(_of_wrk(wrk, f"{service.http.base_url}{_ROUTE.lstrip('/')}"))
+            theirs.append(_of_wrk(wrk, str(service.http.base_url).rstrip("/") + _ROUTE))
     return ours, theirs
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 Requests = Sequence[tuple[float, float]]  # seconds after the start when it was due, and milliseconds that it took
 
-_WIDTH, _HEIGHT, _LEFT, _TOP = 720, 130, 60, 34
+_WIDTH, _HEIGHT, _LEFT, _TOP = 720, 130, 60, 50
 _PART = 0.25  # seconds of one bar
-_MOST = 5_500.0  # milliseconds
+_MOST = 8_000.0  # milliseconds
 _COLOURS = {"open": "#0072b2", "closed": "#d55e00"}
 _SAYS = {
     "open": "open loop: requests leave when they are due; each second of the stall is there",
@@ -31,7 +31,7 @@ def _panel(name: str, requests: Requests, number: int, seconds: float) -> str:
     top = _TOP + number * (_HEIGHT + _TOP)
     bottom, right = top + _HEIGHT, _LEFT + _WIDTH
     parts = [f'<text x="{_LEFT}" y="{top - 10}" font-weight="bold">{_SAYS[name]}</text>\n']
-    for second in range(6):
+    for second in range(0, 9, 2):
         y = bottom - second * 1000 / _MOST * _HEIGHT
         parts.append(f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{second} s</text>\n')
