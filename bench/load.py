@@ -19,13 +19,15 @@ from bench.report import table
 from demo.children import Children
 from demo.plan import NONE, Plan
 from demo.services import Service, start_api, start_payments
+from loadtest.mix import KINDS
 from triage.stores.runs import RunFolder
-from triage.thresholds import Thresholds
+from triage.thresholds import read
 from triage.verdict import Verdict, verdict
 
 RESULTS = Path(__file__).with_name("LOAD.md")
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "loops.svg"
 
+_THRESHOLDS = Path(__file__).parents[1] / "loadtest" / "thresholds.toml"
 _RATE, _SECONDS = 100, 60
 _STOPPED_AT, _STOPPED = 25, 5  # seconds
 _ROUNDS = 3
@@ -40,7 +42,8 @@ Written by `make bench-load` on {cores} cores.
 
 ## The same stall, seen by two loops
 
-{rate} requests a second for {seconds} s; after {at} s the service is stopped for {stopped} s (SIGSTOP), and goes on.
+{rate} requests a second for {seconds} s, of users who browse; after {at} s the service is stopped for {stopped} s
+(SIGSTOP), and goes on. The verdict is that of the shipped thresholds.
 
 {loops}
 
@@ -91,7 +94,9 @@ def main() -> None:
 def _stalled(loop: str) -> Said:
     """Make a run in the middle of which the service stands still."""
     with _service() as (service, folder):
-        run = _started(service, folder, "--loop", loop, "--rate", str(_RATE), "--seconds", str(_SECONDS))
+        # Those who browse ask for little, so that what has queued up is soon gone, and the stall is all that there is.
+        users = _only("Browse", folder)
+        run = _started(service, folder, "--loop", loop, "--rate", str(_RATE), "--seconds", str(_SECONDS), *users)
         time.sleep(_STOPPED_AT)
         group = service.child.process.pid
         os.killpg(group, signal.SIGSTOP)
@@ -100,9 +105,7 @@ def _stalled(loop: str) -> Said:
         _finish(run)
         store = RunFolder(folder / "runs" / "run")
         facts = store.facts()
-        found = verdict(
-            facts, store.measured("run", 0, 0), store.generators("run"), None, None, Thresholds("", {}, {}, None, None)
-        )
+        found = verdict(facts, store.measured("run", 0, 0), store.generators("run"), None, None, read(_THRESHOLDS))
         return Said(found, [(each.at - facts.began, each.client_ms) for each in store.sent("run")])
 
 
@@ -110,14 +113,20 @@ def _generators(wrk: str) -> tuple[list[float], list[float]]:
     """Return the CPU seconds of a request, of our generator and of wrk, round by round."""
     ours, theirs = [], []
     with _service() as (service, folder):
-        users = folder / "users.toml"
-        users.write_text("Browse = 0\nBuy = 0\nReport = 1\n")
+        users = _only("Report", folder)
         for number in range(_ROUNDS):
-            options = ("--rate", str(_RATE), "--seconds", str(_ALONE), "--users", str(users))
+            options = ("--rate", str(_RATE), "--seconds", str(_ALONE), *users)
             _finish(_started(service, folder, *options, run=f"run{number}"))
             ours.append(_of_record(folder / "runs" / f"run{number}", f"run{number}"))
             theirs.append(_of_wrk(wrk, str(service.http.base_url).rstrip("/") + _ROUTE))
     return ours, theirs
+
+
+def _only(kind: str, folder: Path) -> tuple[str, str]:
+    """Return the option by which all users are of one kind."""
+    file = folder / "users.toml"
+    file.write_text("".join(f"{name} = {int(name == kind)}\n" for name in KINDS))
+    return "--users", str(file)
 
 
 def _of_record(folder: Path, run: str) -> float:

@@ -58,11 +58,14 @@ def gaps(found: Sequence[Process], lives: Sequence[Life]) -> list[Gap]:
 
 
 def _untold_ends(lives: Sequence[Life]) -> Iterable[Gap]:
-    """Yield each start after which no stop was told before the next."""
+    """Yield each start before which there was a process, by its start or by its requests, that did not tell its end."""
     for _, theirs in groupby(sorted(lives, key=lambda each: (each.instance, each.at)), lambda each: each.instance):
-        for before, now in pairwise(theirs):
-            if before.event == now.event == _STARTED:
-                yield Gap(now.instance, max(before.at, now.before or before.at), now.at)
+        last: Life | None = None
+        for now in theirs:
+            known = [at for at in (last and last.at, now.before) if at is not None]
+            if now.event == _STARTED and known and (last is None or last.event == _STARTED):
+                yield Gap(now.instance, max(known), now.at)
+            last = now
 
 
 def _resets(found: Sequence[Process], lives: Sequence[Life]) -> Iterable[Gap]:

@@ -1,10 +1,8 @@
 """The stack is asked of a run, once it can know, and told of the answer."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,8 +82,7 @@ def judged(
     def judge(run: Running, stack: Stack, *words: object) -> tuple[int, str, str]:
         run.write(tmp_path)
         for name in ("Loki", "Prometheus"):
-            module = SimpleNamespace(**{f"{name}Store": stack.store})
-            monkeypatch.setitem(sys.modules, f"triage.stores.{name.lower()}", module)
+            monkeypatch.setattr(asking, f"{name}Store", stack.store)
         return typed("verdict", "--runs", tmp_path, "--thresholds", THRESHOLDS, "--json", *words)
 
     return judge

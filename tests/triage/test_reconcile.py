@@ -122,10 +122,14 @@ def test_a_line_that_was_not_counted() -> None:
     assert len(miscount.ids) < 20
 
 
+@pytest.mark.parametrize("started", [True, False])
 @pytest.mark.parametrize("samples", [True, False])
-def test_a_process_that_was_killed(*, samples: bool) -> None:
-    """What went with it is unknown, between its last line and the next start; everything else is equal all the same."""
-    run = made(kill_after=55)
+def test_a_process_that_was_killed(*, samples: bool, started: bool) -> None:
+    """What went with it is unknown, between its last line and the next start; everything else is equal all the same.
+
+    So it is where its own start is not among the lines, because it was long before the run.
+    """
+    run = made(kill_after=55, started=started)
     if not samples:
         run.api.lines[:] = [line for line in run.api.lines if line.get("event") != "metric.sample"]
     found = run.reconciled()
