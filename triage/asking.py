@@ -8,13 +8,11 @@ from typing import NamedTuple
 from triage.errors import CannotTellError, say
 from triage.model import RunFacts, Timed, Window
 from triage.reconcile import Reconciliation, reconcile
+from triage.stack import around, stack
 from triage.stores import LoadStore, StoreError
-from triage.stores.loki import LokiStore
-from triage.stores.prometheus import PrometheusStore
 from triage.tour.places import Places
 from triage.verdict import dead_links
 
-_EDGE = 15.0  # seconds before and after a run, in which there are three scrapes
 _MORE = 30.0  # seconds in which lines may still be under way
 _PAUSE = 5.0  # seconds between two looks
 
@@ -31,7 +29,7 @@ class Asked(NamedTuple):
         return self.reconciliation.equal and self.reconciliation.complete and not self.dead
 
 
-class Stack:
+class Asking:
     """The servers of a running stack, and the service whose lines and counters they have."""
 
     def __init__(self, places: Places, service: str) -> None:
@@ -41,11 +39,11 @@ class Stack:
     def ask(self, load: LoadStore, facts: RunFacts, window: Window, shown: Iterable[Timed]) -> Asked:
         """Ask once its last scrape is over, and again while anything differs that may still be under way."""
         shown = tuple(shown)
-        around = Window(window.start - _EDGE, window.end + _EDGE)
+        about = around(window)
         try:
             self._ready()
-            self._wait(around.end)
-            while not (asked := self._once(load, facts, around, shown)).settled and time.time() < around.end + _MORE:
+            self._wait(about.end)
+            while not (asked := self._once(load, facts, about, shown)).settled and time.time() < about.end + _MORE:
                 time.sleep(_PAUSE)
         except StoreError as exc:
             msg = f"{str(exc).rstrip('.')}; --no-stack does without"
@@ -72,9 +70,8 @@ class Stack:
         self._at.loki.text("/ready")
         self._at.prometheus.text("/-/ready")
 
-    def _once(self, load: LoadStore, facts: RunFacts, around: Window, shown: Iterable[Timed]) -> Asked:
-        logs = LokiStore(self._at.loki, around)
-        metrics = PrometheusStore(self._at.prometheus, around)
+    def _once(self, load: LoadStore, facts: RunFacts, about: Window, shown: Iterable[Timed]) -> Asked:
+        logs, metrics = stack(self._at, about)
         found = reconcile(logs, metrics, load, self._service, facts.name)
         logged = frozenset(line.trace_id for line in logs.finished(self._service, f"{facts.name}-"))
         return Asked(found, dead_links(shown, logged, found))

@@ -121,9 +121,14 @@ def _stores(paths: Sequence[Path] | None, back: float, window: Window | None = N
 
         files = JsonlStore(paths)
         return _Stores(files, files)
-    from triage.stack import stack
+    return _of_stack(window or Window(time.time() - back, time.time()))
 
-    return _Stores(*stack(os.environ, window or Window(time.time() - back, time.time())))
+
+def _of_stack(window: Window) -> _Stores:
+    from triage.stack import PATIENCE, stack
+    from triage.tour.places import places
+
+    return _Stores(*stack(places(os.environ, PATIENCE), window))
 
 
 def _with_load(paths: Sequence[Path] | None, runs: Path, run: str | None) -> "tuple[_Stores, LoadStore]":
@@ -134,11 +139,15 @@ def _with_load(paths: Sequence[Path] | None, runs: Path, run: str | None) -> "tu
         files = JsonlStore(paths)
         return _Stores(files, files), files
     from triage.run_folders import folder_of
-    from triage.stack import around, stack
+    from triage.stack import around
 
     folder = folder_of(runs, run)
     load = JsonlStore([folder])
-    return _Stores(*stack(os.environ, around(load, folder.name))), load
+    sent = load.sent(folder.name)
+    if not sent:
+        msg = f"The run {folder.name} sent nothing: there is nothing to compare"
+        raise CannotTellError(msg)
+    return _of_stack(around(Window(sent[0].at, max(each.at + each.client_ms / 1000 for each in sent)))), load
 
 
 def _screen() -> "Screen":

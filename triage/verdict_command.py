@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # What it needs is imported when it runs: help and the other commands do not wait for it.
 
-_PATIENCE = 60.0  # seconds: what takes Loki more than 30 it refuses
 _SLOWEST, _SHOWN = 10, 50  # requests that are shown: the slowest, and with the failed ones
 
 
@@ -39,11 +38,12 @@ def verdict(  # noqa: PLR0913, PLR0917 - options of the command line
     from triage.render_verdict import show
     from triage.run_folders import folder_of
     from triage.screen import Screen
+    from triage.stack import PATIENCE
     from triage.thresholds import read
     from triage.tour.places import places
     from triage.verdict import Word
 
-    limits, at = read(thresholds), places(os.environ, _PATIENCE)
+    limits, at = read(thresholds), places(os.environ, PATIENCE)
     folder = folder_of(runs, run)
     found = _judge(folder, limits, None if no_stack else at, service)
     told = _write(folder, found, at.open_grafana)
@@ -68,9 +68,9 @@ def _judge(folder: Path, limits: "Thresholds", at: "Places | None", service: str
     found = judge(facts, measured, generators, None, None, limits)
     if at is None or measured.overall is None:
         return found
-    from triage.asking import Stack
+    from triage.asking import Asking
 
-    asked = Stack(at, service).ask(store, facts, found.window, (*measured.slowest, *measured.failed))
+    asked = Asking(at, service).ask(store, facts, found.window, (*measured.slowest, *measured.failed))
     return judge(facts, measured, generators, asked.reconciliation, asked.dead, limits)
 
 

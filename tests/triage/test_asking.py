@@ -13,6 +13,7 @@ from tests.triage.emitting import T0, Emitting
 from tests.triage.memory import MemoryStore
 from tests.triage.running import Running, running
 from triage import asking
+from triage import stack as stores_of_stack
 from triage.model import Window
 
 THRESHOLDS = Path(__file__).parents[2] / "loadtest/thresholds.toml"
@@ -82,7 +83,7 @@ def judged(
     def judge(run: Running, stack: Stack, *words: object) -> tuple[int, str, str]:
         run.write(tmp_path)
         for name in ("Loki", "Prometheus"):
-            monkeypatch.setattr(asking, f"{name}Store", stack.store)
+            monkeypatch.setattr(stores_of_stack, f"{name}Store", stack.store)
         return typed("verdict", "--runs", tmp_path, "--thresholds", THRESHOLDS, "--json", *words)
 
     return judge

@@ -35,7 +35,7 @@ def lines(server: Server, query: str, window: Window, most: int = _MOST) -> Sequ
     with server.understood():
         found = [entry for stream in answer["data"]["result"] for entry in stream["values"]]
         texts = sorted((int(entry[0]), str(entry[1])) for entry in found)
-    return [Line(at / _NS, said) for at, text in texts if (said := fields(text)) is not None]
+    return [Line(at / _NS, said) for at, text in texts if (said := _fields(text)) is not None]
 
 
 def pages(server: Server, query: str, window: Window) -> Iterator[tuple[float, str]]:
@@ -53,6 +53,13 @@ def pages(server: Server, query: str, window: Window) -> Iterator[tuple[float, s
         begin = until if len(page) < _MOST else page[-1][0] + (whole is page)
 
 
+def every(server: Server, query: str, window: Window) -> Iterator[Line]:
+    """Yield every line that a query finds, in order; those that are no JSON objects are left out."""
+    for at, text in pages(server, query, window):
+        if (said := _fields(text)) is not None:
+            yield Line(at, said)
+
+
 def _page(server: Server, query: str, begin: int, end: int) -> Sequence[tuple[int, str]]:
     answer = server.json(
         "/loki/api/v1/query_range", query=query, start=f"{begin}", end=f"{end}", limit=_MOST, direction="forward"
@@ -65,7 +72,7 @@ def _without_last(page: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     return list(takewhile(lambda entry: entry[0] < page[-1][0], page))
 
 
-def fields(text: str) -> dict[str, object] | None:
+def _fields(text: str) -> dict[str, object] | None:
     """Return what a line says, or None if it is no JSON object."""
     try:
         said = json.loads(text, parse_constant=str)

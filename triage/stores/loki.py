@@ -3,14 +3,15 @@
 import re
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, islice, pairwise
+from operator import attrgetter
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from triage.model import Finished, Interval, Life, Line, Searched, Traced, Window
+from triage.model import Finished, Interval, Life, Searched, Traced, Window
 from triage.stores import StoreError, _logql, _rows
 from triage.stores._http import Server
 from triage.stores._promql import quoted
@@ -72,14 +73,11 @@ class LokiStore:
     def lives(self, service: str) -> Sequence[Life]:
         """Return the lines `service.started` and `service.stopped`, in order."""
         query = f"{{service_name={quoted(service)}}} |~ `service.(started|stopped)`"
-        found = [
-            (at, fields)
-            for at, text in _logql.pages(self._server, query, self._window)
-            if (fields := _logql.fields(text)) and fields.get("event") in {"service.started", "service.stopped"}
-        ]
-        return [self._life(service, at, fields) for at, fields in found]
+        found = _logql.every(self._server, query, self._window)
+        events = {"service.started", "service.stopped"}
+        return [self._life(service, *line) for line in found if line.fields.get("event") in events]
 
-    def _life(self, service: str, at: float, fields: dict[str, object]) -> Life:
+    def _life(self, service: str, at: float, fields: Mapping[str, object]) -> Life:
         instance = str(fields.get("instance", ""))
         of_requests = f'{{service_name={quoted(service)}, instance={quoted(instance)}}} | trace_id!="-"'
         before = _logql.lines(self._server, of_requests, Window(self._window.start, at), most=1)
@@ -90,17 +88,16 @@ class LokiStore:
         """Return the traces that an id names, as far as a window tells."""
         if _logql.lines(self._server, f"{_ALL} | trace_id={quoted(any_id)}", window, most=1):
             return [any_id]
-        found = islice(_logql.pages(self._server, f"{_ALL} |= {quoted(any_id)}", window), _MOST_LINES)
-        lines = [fields for _, text in found if (fields := _logql.fields(text))]
-        ids = {str(fields.get("trace_id")) for fields in lines if fields.get("request_id") == any_id}
+        found = islice(_logql.every(self._server, f"{_ALL} |= {quoted(any_id)}", window), _MOST_LINES)
+        ids = {str(line.fields.get("trace_id")) for line in found if line.fields.get("request_id") == any_id}
         return sorted(trace_id for trace_id in ids if _logql.is_id(trace_id))
 
     def _lines(self, trace_ids: Sequence[str], window: Window) -> Traced:
         """Return the lines of traces, also those that are just outside of the window in which one was found."""
         wide = Window(window.start - _NEAR, window.end + _NEAR)
         queries = [f"{_ALL} | trace_id={quoted(trace_id)}" for trace_id in trace_ids]
-        found = sorted(chain.from_iterable(_logql.pages(self._server, query, wide) for query in queries))
-        lines = [Line(at, fields) for at, text in found if (fields := _logql.fields(text)) is not None]
+        found = chain.from_iterable(_logql.every(self._server, query, wide) for query in queries)
+        lines = sorted(found, key=attrgetter("at"))
         return Traced(tuple(trace_ids), tuple(lines[:_MOST_LINES]), max(0, len(lines) - _MOST_LINES))
 
     def _finished(self, service: str, window: Window) -> "JsonlStore":
