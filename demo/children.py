@@ -14,7 +14,7 @@ from typing import Self
 
 PROJECT = Path(__file__).parents[1]
 
-_LEASH = Path(__file__).with_name("leash.py")
+_LEASH = PROJECT / "loadtest" / "leash.py"
 _PATIENCE = 12  # seconds until a child that was asked to stop is killed; a service takes at most 8
 _LONGEST_LINE = 8 * 1024
 

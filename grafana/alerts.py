@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.common import TableCellHeight
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.parts import AROUND, OF_JOB, ORANGE, PROMETHEUS, SERVICE, metric, variable
+from grafana.parts import AROUND, OF_JOB, ORANGE, PROMETHEUS, SERVICE, metric
 from grafana.runbooks import PANELS
 from grafana.tables import Column, converted, in_order, largest_first, links, titled
 
@@ -38,7 +38,8 @@ def alerts_as_marks() -> dashboard.AnnotationQuery:
         .expr(expr)
         .target(prometheus.Dataquery().expr(expr).range().interval("15s").ref_id("Anno"))
         .title_format("{{alertname}}")
-        .text_format(f'<a href="{SLO}?var-service={variable("service")}">What to do</a>')
+        # Grafana fills in no variables where it shows a mark, but the mark's own labels.
+        .text_format(f'<a href="{SLO}?var-service={{{{job}}}}">What to do</a>')
     )
 
 

@@ -14,6 +14,8 @@ from typing import Self
 
 from loadtest.options import RunOptions
 
+_LEASH = Path(__file__).with_name("leash.py")
+
 # Longer than a client waits for an answer, so that nothing that was sent is cut off.
 _STOP = 65  # seconds
 _QUIT = 10  # seconds
@@ -44,6 +46,7 @@ class Generators:
 
     def _start(self, *role: str) -> None:
         command = [
+            sys.executable, str(_LEASH), str(os.getpid()),
             sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("measured.py")),
             "--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0",
             "--host", self._options.url, "--stop-timeout", str(_STOP),

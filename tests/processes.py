@@ -131,3 +131,14 @@ class Processes:
             file.read_text(errors="replace")[-2000:] for file in (self.output(name), self.errors(name)) if file.exists()
         ]
         return "\n".join(ends)
+
+
+def gone(pids: Sequence[int]) -> bool:
+    """Whether none of the processes runs; one that nobody has asked for its exit code does not."""
+    listed = subprocess.run(  # noqa: S603
+        ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))],  # noqa: S607
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return all(state.startswith("Z") for state in listed.stdout.split())

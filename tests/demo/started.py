@@ -69,14 +69,3 @@ class Demo:
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
             self.process.wait()
-
-
-def gone(pids: Sequence[int]) -> bool:
-    """Whether none of the processes runs; one that nobody has asked for its exit code does not."""
-    listed = subprocess.run(  # noqa: S603
-        ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))],  # noqa: S607
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return all(state.startswith("Z") for state in listed.stdout.split())

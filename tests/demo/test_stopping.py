@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from demo.__main__ import main
-from tests.demo.started import Demo, gone
+from tests.demo.started import Demo
 from tests.emitted import parse
+from tests.processes import gone
 from tests.waiting import eventually
 
 LONG = ("--duration", "120", "--users", "20")

@@ -16,7 +16,7 @@ import pytest
 from loadtest.mix import UsersFileError, read_weights
 from loadtest.profiles import PROFILES, Plan, Profile
 from tests.emitted import Line, parse
-from tests.processes import Processes, free_port
+from tests.processes import Processes, free_port, gone
 from tests.services import Service, running
 from tests.waiting import eventually
 
@@ -119,6 +119,19 @@ def test_a_lost_generator_is_seen(processes: Processes, loaded: Service, tmp_pat
     assert 1 == len(events(tmp_path, "generator.stopped"))
     assert 40 == events(tmp_path, "generator.stopped")[0]["requests"]
     assert 1 == len(events(tmp_path, "run.stopped"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+def test_a_run_can_be_killed(processes: Processes, loaded: Service, tmp_path: Path) -> None:
+    """Nobody can tell its generators any more, and they load nothing further."""
+    start(processes, loaded, tmp_path, workers=2, rate=10, seconds=60)
+    name = f"run-{tmp_path.name}"
+    eventually(lambda: events(tmp_path, "request.sent"), "the first requests")
+    generators = descendants(processes.pid(name))
+    assert 3 == len(generators)
+    processes.kill(name)
+
+    eventually(lambda: gone(generators), "the end of the generators")
 
 
 def descendants(pid: int) -> list[int]:

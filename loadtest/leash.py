@@ -1,4 +1,4 @@
-"""`python demo/leash.py PARENT COMMAND...`: become COMMAND, which on Linux dies with the process PARENT.
+"""`python loadtest/leash.py PARENT COMMAND...`: become COMMAND, which on Linux dies with the process PARENT.
 
 A program of its own, because what runs between fork and exec in a process with threads may hang.
 """
