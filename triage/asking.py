@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from triage.errors import CannotTellError, say
-from triage.model import RunFacts, Timed, Window
+from triage.measured import RunFacts, Timed
+from triage.model import Window
 from triage.reconcile import Reconciliation, reconcile
 from triage.stack import around, stack
 from triage.stores import LoadStore, StoreError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from triage.model import Generator, Measured, RunFacts
+from triage.measured import Generator, Measured, RunFacts
 
 #: A generator that needs more of its core measures its own waiting, too.
 MOST_CPU = 0.9

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from triage.model import Generator, Latencies, Measured, RunFacts, Timed, Window
+from triage.measured import Generator, Latencies, Measured, RunFacts, Timed
+from triage.model import Window
 from triage.reconcile import Reconciliation
 from triage.thresholds import Thresholds
 from triage.validity import why_invalid

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from triage.links import trace_logs
-from triage.model import Timed
+from triage.measured import Timed
 from triage.moments import clock
 from triage.verdict import Verdict, lineless
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.triage.emitting import RUN, T0, Line
 from tests.triage.running import about, running
-from triage.model import Latencies
+from triage.measured import Latencies
 from triage.stores import StoreError
 from triage.stores.runs import RunFolder
 

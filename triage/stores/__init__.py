@@ -3,20 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from triage.model import (
-    Finished,
-    Generator,
-    Interval,
-    Life,
-    Measured,
-    Run,
-    RunFacts,
-    Scrape,
-    Searched,
-    Sent,
-    Traced,
-    Window,
-)
+from triage.measured import Generator, Measured, RunFacts
+from triage.model import Finished, Interval, Life, Run, Scrape, Searched, Sent, Traced, Window
 from triage.tally import Tally
 
 

@@ -5,7 +5,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from triage.model import Generator, Latencies, Measured, RunFacts, Sent, Timed
+from triage.measured import Generator, Latencies, Measured, RunFacts, Timed
+from triage.model import Sent
 from triage.stores import StoreError, _sql_runs
 from triage.stores.jsonl import JsonlStore
 
