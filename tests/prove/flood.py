@@ -17,10 +17,10 @@ _MESSAGE = "one line of many, as long as those of a request are " * 3
 
 
 def main() -> None:
-    """Write RATE lines a second for SECONDS, each with a time of its own, and only begin with a whole second."""
+    """Write RATE lines a second for SECONDS, each with a time of its own, and none on a whole second."""
     rate, seconds = int(sys.argv[1]), int(sys.argv[2])
     begin = int(time.time()) + 2
-    each = rate // _STEPS
+    each, apart = rate // _STEPS, 1_000_000 // rate
     for step in range(seconds * _STEPS):
         second, part = divmod(step, _STEPS)
         due = begin + second + part / _STEPS
@@ -28,7 +28,7 @@ def main() -> None:
         stamp = datetime.fromtimestamp(begin + second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         first = part * each
         text = "".join(
-            _LINE.format(stamp, (first + number) * (1_000_000 // rate), second, first + number, _MESSAGE)
+            _LINE.format(stamp, (first + number) * apart + apart // 2, second, first + number, _MESSAGE)
             for number in range(each)
         )
         sys.stdout.write(text)

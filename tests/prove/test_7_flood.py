@@ -91,17 +91,17 @@ def _newest(client: httpx2.Client) -> float:
 
 
 def _stored_per_second(loki: str, began: float) -> dict[int, int]:
-    """Count the stored lines of each second; a range has its end and not its begin, so it ends a bit before."""
+    """Count the stored lines of each second; a range has its end and not its begin, but no line is on either."""
     found: dict[int, int] = {}
     for start in range(int(began), int(time.time()), 60):
         parameters: dict[str, str | int] = {
             "query": f"sum(count_over_time({FLOOD}[1s]))",
-            "start": (start + 1) * 10**9 - 1,
-            "end": (start + 60) * 10**9 - 1,
+            "start": start + 1,
+            "end": start + 60,
             "step": 1,
         }
         answer = httpx2.get(f"{loki}/loki/api/v1/query_range", params=parameters, timeout=120).raise_for_status().json()
         for series in answer["data"]["result"]:
             for at, count in series["values"]:
-                found[int(at)] = int(count)
+                found[int(at) - 1] = int(count)
     return found
