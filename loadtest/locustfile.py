@@ -19,7 +19,7 @@ from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import make_incidents
 from loadtest.metrics import push_metrics
 from loadtest.record import Record
-from loadtest.roles import generates, leads, report_last, worker_number
+from loadtest.roles import generates, leads, report_last, wait_for_role, worker_number
 from loadtest.sending import Sender
 from loadtest.users import Browse, Buy, LoadUser, Report
 
@@ -71,6 +71,7 @@ def _rate(runner: Runner | None) -> float:
 
 
 def _run_started(environment: Environment, **_: object) -> None:
+    wait_for_role(environment)
     options, host = environment.parsed_options, environment.host or ""
     if options is None:
         return

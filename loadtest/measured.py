@@ -22,7 +22,7 @@ from loadtest.metrics import push_metrics
 from loadtest.mix import read_weights
 from loadtest.options import RunOptions
 from loadtest.record import GeneratorRecord, encode, line
-from loadtest.roles import generates, leads, report_last, worker_number
+from loadtest.roles import generates, leads, report_last, wait_for_role, worker_number
 from loadtest.sending import Sender
 from loadtest.users import Browse, Buy, LoadUser, Report
 
@@ -115,6 +115,7 @@ def _rate() -> float:
 
 
 def _run_started(environment: Environment, **_: object) -> None:
+    wait_for_role(environment)
     options, parsed = _options(environment), environment.parsed_options
     if parsed is None:
         return

@@ -2,8 +2,15 @@
 
 from typing import Any
 
+import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
+
+
+def wait_for_role(environment: Environment) -> None:
+    """Wait until a process has its part: a worker may be told to start while it is still connecting."""
+    while environment.runner is None:
+        gevent.sleep(0.01)
 
 
 def leads(environment: Environment) -> bool:

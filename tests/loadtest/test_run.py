@@ -78,6 +78,40 @@ def test_two_generators_are_one_run(processes: Processes, loaded: Service, tmp_p
         assert {"tried-0": 40, "tried-1": 40} == counted
 
 
+# What Python runs before anything else: a worker that is told to start before Locust has made it known.
+SLOW_TO_CONNECT = """
+import sys
+
+if "--worker" in sys.orig_argv:
+    import gevent
+    from locust.runners import WorkerRunner
+
+    connect = WorkerRunner.connect_to_master
+
+    def slowly(self):
+        connect(self)
+        gevent.sleep(3)
+
+    WorkerRunner.connect_to_master = slowly
+"""
+
+
+def test_generators_that_connect_slowly_have_numbers_of_their_own(
+    processes: Processes, loaded: Service, tmp_path: Path
+) -> None:
+    """The one that leads may tell them to start as soon as they have called; no id is there twice."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SLOW_TO_CONNECT)
+    start(processes, loaded, tmp_path, {**ALONE, "PYTHONPATH": str(site)}, workers=2, rate=20, seconds=6)
+    assert 0 == processes.wait(f"run-{tmp_path.name}"), processes.last_lines(f"run-{tmp_path.name}")
+
+    assert 1 == len(events(tmp_path, "run.started"))
+    assert [0, 1] == [end["worker"] for end in events(tmp_path, "generator.stopped")]
+    sent = events(tmp_path, "request.sent")
+    assert 120 == len(sent) == len({line["request_id"] for line in sent})
+
+
 def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
     processes: Processes, loaded: Service, tmp_path: Path
 ) -> None:
