@@ -113,10 +113,15 @@ def differences(found: Reconciliation) -> int:
     return sent + sum(max(row.logged - row.counted, row.counted - row.logged - row.edge) for row in rows)
 
 
-def lineless(found: Reconciliation | None) -> frozenset[str]:
-    """Return the request ids that can have no lines: they never came to the service, or it was killed meanwhile."""
+def lineless(found: Reconciliation | None) -> Mapping[str, str]:
+    """Return the request ids that can have no lines, and why."""
     sent = found and found.sent
-    return frozenset((*sent.never_arrived, *sent.unknown)) if sent else frozenset()
+    if not sent:
+        return {}
+    return {
+        **dict.fromkeys(sent.never_arrived, "never arrived"),
+        **dict.fromkeys(sent.unknown, "unknown: a process was killed"),
+    }
 
 
 def dead_links(shown: Iterable[Timed], logged: frozenset[str], found: Reconciliation) -> frozenset[str]:

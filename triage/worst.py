@@ -8,7 +8,7 @@ from triage.measured import Timed
 from triage.moments import clock
 from triage.verdict import Verdict, lineless
 
-_NEVER, _DEAD = "never arrived", "not in the logs"
+_DEAD = "not in the logs"
 
 
 class Shown(NamedTuple):
@@ -49,7 +49,7 @@ def worst(found: Verdict, grafana: str) -> Sequence[Shown]:
     told = [*(("slow", each) for each in found.measured.slowest), *(("failed", each) for each in found.measured.failed)]
     shown = []
     for why, each in told:
-        without = _NEVER if each.sent.request_id in excused else _DEAD if each.sent.trace_id in dead else ""
+        without = excused.get(each.sent.request_id, _DEAD if each.sent.trace_id in dead else "")
         # Its end is in the middle of what is shown.
         link = trace_logs(grafana, each.sent.trace_id, each.sent.at + each.sent.client_ms / 1000)
         shown.append(Shown(why, each, None if without else link, without))

@@ -78,3 +78,5 @@ def test_a_process_that_is_killed(native: NativeStack, tmp_path: Path) -> None:
     (gap,) = json.loads(done.stdout)["unknown"]
     assert native.url("api") == f"http://{gap['instance']}"
     assert gap["from"] < gap["to"]
+    without = {each["without"] for each in verdict["requests"] if each["why"] == "failed" and each["link"] is None}
+    assert "unknown: a process was killed" in without
