@@ -28,7 +28,7 @@ def timeout(fresh: Stack) -> Iterator[str]:
     answer = httpx2.post(f"{fresh.api}/orders", json={"user_id": USER, "sku": SKU, "quantity": 3}, timeout=60)
     assert 503 == answer.status_code
     trace_id = answer.headers["x-trace-id"]
-    eventually(lambda: stores.lines(fresh.loki, f'{{service_name="api"}} |= `request.failed` |= `{trace_id}`'), "it")
+    eventually(lambda: stores.lines(fresh.loki, f'{{service_name="api"}} |= `request.finished` |= `{trace_id}`'), "it")
     yield trace_id
     httpx2.delete(f"{fresh.api}/faults", headers=LAB).raise_for_status()
 
