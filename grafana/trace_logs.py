@@ -125,7 +125,7 @@ def _parts() -> barchart.Panel:
         panel.title("Where its time went")
         .description(
             "The parts of the request's duration at each service, as its line has them. What one service calls "
-            "upstream is the whole of another one's row."
+            "upstream is the whole of another one's row. Parts that happen at the same time are in all of them."
         )
         .unit("ms")
         .x_field("service_name")
