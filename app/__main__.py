@@ -4,7 +4,7 @@ import logging
 import sys
 from typing import NoReturn
 
-from app.observability import Observability, configure_logging
+from app.observability import configure_logging
 
 USAGE = "Usage: python -m app [api|payments]. Settings are environment variables; docs/reference.md lists them."
 
@@ -18,7 +18,7 @@ def main() -> None:
         return
     arguments = sys.argv[1:] or ["api"]
     known = arguments in (["api"], ["payments"])
-    configure_logging(Observability(arguments[0] if known else "app"))
+    configure_logging(arguments[0] if known else "app")
     if not known:
         _refuse(USAGE)
 

@@ -15,7 +15,7 @@ from app.problems import ServiceError, problem
 logger = logging.getLogger(__name__)
 
 #: Successful probes make neither line nor observation: they would drown what users did.
-QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 Check = Callable[[], Coroutine[None, None, None]]
 _PATIENCE = 2.0  # seconds; shorter than the health check that asks
@@ -43,7 +43,7 @@ def health_router(registry: CollectorRegistry, checks: Mapping[str, Check]) -> A
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
         """Show the metrics; with exemplars where OpenMetrics is asked for."""
-        page, content_type = metrics_page(registry, request.headers.get("accept", ""))
+        page, content_type = metrics_page(request.headers.get("accept", ""), registry)
         return Response(page, headers={"content-type": content_type})
 
     return router

@@ -12,12 +12,12 @@ from app.database import Database, PoolCollector
 from app.faults.board import FaultBoard
 from app.faults.router import faults_router
 from app.faults.statements import choose_unlucky, hook_into
-from app.health import QUIET, Check, health_router
+from app.health import PROBES, Check, health_router
 from app.limits import Limited
-from app.observability import Observability, ObservedApp, openapi_routes
+from app.observability import ObservabilityMiddleware
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
-from app.problems import RESPONSES, ServiceError, UnavailableError, add_problem_handlers
+from app.problems import RESPONSES, UnavailableError, add_problem_handlers
 from app.settings import Settings
 from app.users.router import router as users_router
 from app.users.seed import seed_users
@@ -30,7 +30,7 @@ DESCRIPTION = """\
 Users and orders. Every response carries `X-Trace-ID`; every log line of the request has the same id."""
 
 
-def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
+def create_app(settings: Settings) -> ObservabilityMiddleware:
     """Compose the service."""
     registry = CollectorRegistry()
     database = Database(settings.async_database_url, settings.database_pool_size, settings.database_timeout)
@@ -61,17 +61,13 @@ def create_app(settings: Settings) -> tuple[Observability, ObservedApp]:
         api.include_router(faults_router(board))
     add_problem_handlers(api)
 
-    observability = Observability(
-        "api",
-        instance=settings.own_instance,
+    return ObservabilityMiddleware(
+        Limited(api, settings.max_header_bytes),
         registry=registry,
-        routes=openapi_routes(api),
-        quiet=QUIET,
-        server_timing=settings.server_timing == "on",
-        own_errors=(ServiceError,),
+        exclude=PROBES,
         payload_values={"user_id", "sku", "quantity"},
+        server_timing=settings.server_timing == "on",
     )
-    return observability, observability.wrap(Limited(api, settings.max_header_bytes))
 
 
 def _lifespan(

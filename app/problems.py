@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from app.observability import current_request, record_failure
+from app.observability import current_trace, record_exception
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -70,7 +70,7 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        trace_id=current_request().identity.trace_id,
+        trace_id=current_trace().trace_id,
         **more,  # type: ignore[arg-type]  # members beside the standard ones, by name
     )
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
@@ -91,7 +91,7 @@ def add_problem_handlers(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def _http(_: Request, exc: HTTPException) -> Response:
         if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            record_failure(exc)
+            record_exception(exc)
         detail = None if exc.detail == HTTPStatus(exc.status_code).phrase else exc.detail
         return problem(exc.status_code, detail, exc.headers)
 
@@ -103,10 +103,10 @@ def add_problem_handlers(api: FastAPI) -> None:
     @api.exception_handler(ServiceError)
     async def _own(_: Request, exc: ServiceError) -> Response:
         if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            record_failure(exc)
+            record_exception(exc, str(exc))
         return problem(exc.status, str(exc))
 
     @api.exception_handler(Exception)
     async def _unhandled(_: Request, exc: Exception) -> Response:
-        record_failure(exc)
+        record_exception(exc)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The error is logged under this trace id.")

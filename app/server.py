@@ -11,14 +11,15 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from app import main as api
-from app.observability import Observability, ObservedApp, configure_logging
+from app.observability import ObservabilityMiddleware, configure_logging
 from app.payments import main as payments
+from app.problems import ServiceError
 from app.settings import PaymentsSettings, ServerSettings, Settings
 
 _STOP = 8  # seconds for requests in flight; Docker kills after 10
 _KEEP_ALIVE = 75  # seconds; longer than a load user pauses, or it finds its connection closed
 
-_SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], tuple[Observability, ObservedApp]]]] = {
+_SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], ObservabilityMiddleware]]] = {
     "api": (Settings, api.create_app),
     "payments": (PaymentsSettings, payments.create_app),
 }
@@ -33,13 +34,14 @@ def serve(service: str) -> None:
     kind, create_app = _SERVICES[service]
     disable_created_metrics()  # a second series for every counter and histogram, which nobody reads
     settings = _settings(kind)
-    observability, app = create_app(settings)
-    configure_logging(observability)
+    # The messages of other libraries may contain what a user sent; those of our own errors do not.
+    configure_logging(service, settings.own_instance, safe_exceptions=(ServiceError,))
+    app = create_app(settings)
     logging.getLogger("app").setLevel(settings.log_level.upper())
     config = uvicorn.Config(
         app,
         log_config=None,  # ours is there already
-        log_level="warning",  # the observability room tells of start and stop
+        log_level="warning",  # `service.started` and `service.stopped` replace its lines
         access_log=False,  # `request.finished` says more
         server_header=False,
         workers=settings.web_concurrency,  # or uvicorn reads the variable itself, and fails at one that is empty

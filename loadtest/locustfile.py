@@ -4,7 +4,6 @@ import itertools
 import logging
 import os
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, Runner
 
-from app.observability import Observability, configure_logging
+from app.observability import configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import make_incidents
 from loadtest.metrics import push_metrics
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 _FAR = 1_000_000  # from the numbers of one worker's users to those of the next one
 
 # Locust would write its own format (and a table at the end); with --skip-log-setup its lines come here.
-configure_logging(Observability("loadtest", instance=os.environ.get("INSTANCE", "-")), sys.stdout)
+configure_logging("loadtest", os.environ.get("INSTANCE", "-"))
 logging.getLogger("locust.stats_logger").setLevel(logging.CRITICAL)
 
 

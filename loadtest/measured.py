@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from app.observability import Observability, configure_logging
+from app.observability import configure_logging
 from loadtest.arrivals import Arrivals
 from loadtest.ids import RequestIds
 from loadtest.incidents import make_incident
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _LEAD = 0.5  # seconds before the first arrival, so that every generator has begun
 
-configure_logging(Observability("loadtest", instance=os.environ.get("INSTANCE", "-")), sys.stdout, "WARNING")
+configure_logging("loadtest", os.environ.get("INSTANCE", "-"), level="WARNING")
 logging.getLogger("locust.stats_logger").setLevel(logging.CRITICAL)
 # It warns of any rate at which users start, where here they all start at once.
 logging.getLogger("locust.runners").setLevel(logging.ERROR)

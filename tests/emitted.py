@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import httpx2
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from app.observability import Observability, ObservedApp, configure_logging, metrics_page
-from app.observability._asgi import ASGIApp
+from app.observability import ObservabilityMiddleware, configure_logging, metrics_page
+from app.observability.middleware import ASGIApp
 
 Line = dict[str, Any]
 
@@ -40,12 +40,15 @@ class Emitted:
         transport = httpx2.ASGITransport(self.wrap(app, **options), raise_app_exceptions=False, root_path=root_path)
         return httpx2.AsyncClient(transport=transport, base_url="http://tested")
 
-    def wrap(self, app: ASGIApp, **options: Any) -> ObservedApp:
+    def wrap(
+        self, app: ASGIApp, safe_exceptions: Sequence[type[BaseException]] | None = None, **options: Any
+    ) -> ObservabilityMiddleware:
         """Observe `app`, and return it, to be called without a client."""
         self.registry = CollectorRegistry()
-        observability = Observability("tested", instance="127.0.0.1:1", registry=self.registry, **options)
-        configure_logging(observability, self.stream, "DEBUG")
-        return observability.wrap(app)
+        configure_logging(
+            "tested", "127.0.0.1:1", level="DEBUG", safe_exceptions=safe_exceptions, stream=self.stream
+        )
+        return ObservabilityMiddleware(app, registry=self.registry, **options)
 
     def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:
         """Return the lines so far, without those of other libraries."""
@@ -71,7 +74,7 @@ class Emitted:
     def exemplars(self) -> list[tuple[dict[str, str], dict[str, str], float]]:
         """Return the bucket's labels, the exemplar's labels and its value, for every exemplar."""
         assert self.registry is not None
-        page, _ = metrics_page(self.registry, "application/openmetrics-text; version=1.0.0")
+        page, _ = metrics_page("application/openmetrics-text; version=1.0.0", self.registry)
         return [
             (sample.labels, sample.exemplar.labels, sample.exemplar.value)
             for family in text_string_to_metric_families(page.decode())

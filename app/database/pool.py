@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import AsyncAdaptedQueuePool, PoolProxiedConnection, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.observability import timed
+from app.observability import timer
 
 # The pool's own lines name connections by their addresses, several times a request.
 logging.getLogger(f"{__name__}.TimedPool").setLevel(logging.WARNING)
@@ -19,7 +19,7 @@ class TimedPool(AsyncAdaptedQueuePool):
 
     def connect(self) -> PoolProxiedConnection:
         """Check a connection out."""
-        with timed("pool_wait"):
+        with timer("pool_wait"):
             return super().connect()
 
 

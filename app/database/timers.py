@@ -7,7 +7,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.observability import NO_REQUEST, current_request, record_time
+from app.observability import NO_TRACE, current_trace, record_time
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def _fails(error: ExceptionContext) -> None:
 
 
 def _tell(connection: Connection, statement: str) -> None:
-    if current_request() is NO_REQUEST:
+    if current_trace() is NO_TRACE:
         return
     seconds = perf_counter() - connection.info["started"]
     record_time("db", seconds)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.faults.board import FaultBoard
 from app.faults.models import LAB_ROUTE
-from app.observability import annotate, current_request, openapi_routes, route_template
+from app.observability import annotate, current_trace, route_template
 
 _TICK_MS = 10
 
@@ -32,14 +32,12 @@ def choose_unlucky(board: FaultBoard) -> Callable[[Request], Awaitable[None]]:
         _delay_ms.set(None)
         if not board.active:
             return
-        scope = request.scope
-        root_path = scope.get("app_root_path", scope.get("root_path", ""))
-        route = route_template(scope, root_path, openapi_routes(request.app))
+        route = route_template(request.scope)
         if route == LAB_ROUTE:
             return
-        identity = current_request().identity
+        trace = current_trace()
         user_id = await _user_of(request)
-        faults = [f for f in board.active if f.hits(route, user_id, identity.request_id or identity.trace_id)]
+        faults = [f for f in board.active if f.hits(route, user_id, trace.request_id or trace.trace_id)]
         if faults:
             worst = max(faults, key=lambda fault: fault.delay_ms)
             annotate(fault_active=worst.fault)

@@ -1,40 +1,36 @@
-"""Log lines with a trace id and a histogram with exemplars, for any ASGI service.
+"""Log lines with a trace id, and a request-duration histogram with exemplars, for any ASGI service.
 
-Copy this folder; it needs `orjson` and `prometheus-client`, and no framework.
+Copy this folder. It needs `python-json-logger`, `orjson` and `prometheus-client`, and no web framework.
 """
 
-from ._context import NO_REQUEST, RequestContext, annotate, current_request, record_failure, record_time, timed
-from ._event import RequestFailed, RequestFinished, Sink, WebSocketClosed
-from ._identity import Identity, new_span_id, new_trace_id
-from ._metrics import BUCKETS, metrics_page
-from ._middleware import ObservedApp
-from ._observability import Observability
-from ._propagation import outgoing_headers
-from ._routes import UNMATCHED, openapi_routes, route_template
-from ._setup import configure_logging
+from .context import NO_TRACE, TraceContext, annotate, current_trace, record_exception, record_time, timer
+from .formatter import JsonFormatter
+from .logconfig import add_ids_to_records, configure_logging, logging_config
+from .metrics import BUCKETS, metrics_page
+from .middleware import ObservabilityMiddleware
+from .propagation import continue_trace, extract, inject, new_span_id, new_trace_id
+from .routing import UNMATCHED, route_template
 
 __all__ = [
     "BUCKETS",
-    "NO_REQUEST",
+    "NO_TRACE",
     "UNMATCHED",
-    "Identity",
-    "Observability",
-    "ObservedApp",
-    "RequestContext",
-    "RequestFailed",
-    "RequestFinished",
-    "Sink",
-    "WebSocketClosed",
+    "JsonFormatter",
+    "ObservabilityMiddleware",
+    "TraceContext",
+    "add_ids_to_records",
     "annotate",
     "configure_logging",
-    "current_request",
+    "continue_trace",
+    "current_trace",
+    "extract",
+    "inject",
+    "logging_config",
     "metrics_page",
     "new_span_id",
     "new_trace_id",
-    "openapi_routes",
-    "outgoing_headers",
-    "record_failure",
+    "record_exception",
     "record_time",
     "route_template",
-    "timed",
+    "timer",
 ]

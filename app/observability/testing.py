@@ -1,4 +1,4 @@
-"""For the tests of a service that has this folder: what it wrote, and what it counted."""
+"""For tests of a service that has this folder: the lines that it wrote, and its metrics."""
 
 import io
 import json
@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._observability import Observability
-from ._setup import UVICORN, configure_logging
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from . import logconfig
+from .logconfig import configure_logging
 
 Line = dict[str, Any]
 
 
 class Captured:
-    """What one `Observability` emitted since `capture_logs` began."""
+    """What was logged since `capture_logs` began."""
 
-    def __init__(self, observability: Observability) -> None:
-        """Begin with nothing."""
-        self.observability = observability
+    def __init__(self) -> None:
+        """Begin empty."""
         self.stream = io.StringIO()
 
     def lines(self, **fields: object) -> list[Line]:
@@ -28,28 +29,31 @@ class Captured:
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         return [line for line in lines if fields.items() <= line.items()]
 
-    def value(self, metric: str, **labels: str) -> float | None:
-        """Return the value of a sample, such as `http_request_duration_seconds_count`; `None` if there is none."""
-        return self.observability.registry.get_sample_value(metric, labels)
-
 
 @contextmanager
-def capture_logs(observability: Observability | None = None, level: str = "DEBUG") -> Iterator[Captured]:
+def capture_logs(service: str = "tested", level: str = "DEBUG", **options: Any) -> Iterator[Captured]:  # noqa: ANN401
     """Write the lines of this process into memory until the block ends; then logging is as it was before.
 
-    Give the `Observability` that wraps your application, made for this test, so that its registry is fresh, too.
+    `options` are those of `configure_logging`.
     """
-    loggers = [logging.getLogger(name) for name in ("", "py.warnings", *UVICORN)]
+    loggers = [logging.getLogger(name) for name in ("", *logconfig.logging_config(service)["loggers"], "py.warnings")]
     before = [(each, each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers]
-    hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook, logging.Logger.makeRecord)
-    captured = Captured(observability or Observability("tested"))
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, logging.getLogRecordFactory()
+    configured = logconfig.configured_handlers[:]
+    captured = Captured()
     try:
-        configure_logging(captured.observability, captured.stream, level)
+        configure_logging(service, level=level, stream=captured.stream, **options)
         yield captured
     finally:
         logging.captureWarnings(capture=False)
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks[:3]
-        logging.Logger.makeRecord = hooks[3]  # type: ignore[method-assign]
+        logging.setLogRecordFactory(hooks[3])
+        logconfig.configured_handlers[:] = configured
         for each, handlers, filters, number, propagate in before:
             each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
             each.setLevel(number)
+
+
+def metric_value(name: str, registry: CollectorRegistry = REGISTRY, **labels: str) -> float | None:
+    """Return the value of a sample, such as `http_request_duration_seconds_count`; `None` if there is none."""
+    return registry.get_sample_value(name, labels)

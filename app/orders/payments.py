@@ -7,7 +7,7 @@ from http import HTTPStatus
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random
 
-from app.observability import outgoing_headers, timed
+from app.observability import inject, timer
 from app.problems import ServiceError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class ObservedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, which may be a retry."""
-        request.headers.update(outgoing_headers())
-        with timed("upstream"):
+        request.headers.update(inject())
+        with timer("upstream"):
             return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:

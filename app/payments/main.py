@@ -3,28 +3,25 @@
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.health import QUIET, health_router
+from app.health import PROBES, health_router
 from app.limits import Limited
-from app.observability import Observability, ObservedApp, openapi_routes
+from app.observability import ObservabilityMiddleware
 from app.payments.router import charges_router
 from app.problems import RESPONSES, add_problem_handlers
 from app.settings import PaymentsSettings
 
 
-def create_app(settings: PaymentsSettings) -> tuple[Observability, ObservedApp]:
+def create_app(settings: PaymentsSettings) -> ObservabilityMiddleware:
     """Compose the service."""
     registry = CollectorRegistry()
     api = FastAPI(title="Payments", responses=RESPONSES, max_body_size=settings.max_body_bytes)
     api.include_router(charges_router())
     api.include_router(health_router(registry, checks={}))
     add_problem_handlers(api)
-    observability = Observability(
-        "payments",
-        instance=settings.own_instance,
+    return ObservabilityMiddleware(
+        Limited(api, settings.max_header_bytes),
         registry=registry,
-        routes=openapi_routes(api),
-        quiet=QUIET,
-        server_timing=settings.server_timing == "on",
+        exclude=PROBES,
         payload_values={"order_id", "amount_cents"},
+        server_timing=settings.server_timing == "on",
     )
-    return observability, observability.wrap(Limited(api, settings.max_header_bytes))

@@ -9,8 +9,8 @@ from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from app.observability import annotate, record_failure, timed
-from app.observability._asgi import Receive, Scope, Send
+from app.observability import annotate, record_exception, timer
+from app.observability.middleware import Receive, Scope, Send
 
 logger = logging.getLogger("tested")
 
@@ -34,9 +34,9 @@ def api() -> FastAPI:
 @things.get("/{thing_id}")
 async def _thing(thing_id: int) -> dict[str, int]:
     annotate(user_id=thing_id, status="not yours to set")
-    with timed("db"):
+    with timer("db"):
         logger.info("Thing %d found", thing_id)
-    with timed("db"):
+    with timer("db"):
         await asyncio.sleep(0)
     return {"id": thing_id}
 
@@ -56,7 +56,7 @@ async def _own() -> None:
 
 @router.get("/handled")
 async def _handled() -> Response:
-    record_failure(OwnError("payments is away"))
+    record_exception(OwnError("payments is away"))
     return PlainTextResponse("sorry", 503)
 
 

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.observability import Observability, annotate, configure_logging, metrics_page, openapi_routes
-from app.observability._asgi import ASGIApp, Receive, Scope, Send
+from app.observability import ObservabilityMiddleware, annotate, configure_logging, metrics_page
+from app.observability.middleware import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger("tested")
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
@@ -140,7 +140,7 @@ async def _socket(socket: WebSocket) -> None:
 
 @router.get("/metrics")
 async def _metrics(request: Request) -> Response:
-    page, kind = metrics_page(request.app.state.registry, request.headers.get("accept", ""))
+    page, kind = metrics_page(request.headers.get("accept", ""))
     return Response(page, headers={"content-type": kind})
 
 
@@ -180,12 +180,10 @@ def main(kind: str, port: str, http: str, loop: str) -> None:
     """Serve one of them, observed, until a signal comes."""
     api = fastapi()
     apps: dict[str, ASGIApp] = {"raw": raw, "starlette": starlette(), "fastapi": api}
-    routes = openapi_routes(api) | {"/socket", "/ok", "/away", "/breaks", "/half", "/silent"}
-    observability = Observability(kind, instance=f"127.0.0.1:{port}", routes=routes, quiet={"/metrics"})
-    api.state.registry = observability.registry
-    configure_logging(observability)
+    configure_logging(kind, f"127.0.0.1:{port}", safe_exceptions=())
+    app = ObservabilityMiddleware(apps[kind], routes={"/ok", "/breaks", "/half", "/silent"}, exclude={"/metrics"})
     uvicorn.run(
-        observability.wrap(apps[kind]),
+        app,
         port=int(port), http=http, loop=loop, ws="wsproto", log_config=None, log_level="warning", access_log=False,
         reset_contextvars=True, timeout_graceful_shutdown=3, timeout_keep_alive=75,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.observability._identity import identify
+from app.observability import extract
 from tests.app.observability.test_served import connect, served
 from tests.emitted import Emitted
 from tests.processes import Processes
@@ -34,30 +34,28 @@ NAMES = st.sampled_from([b"x-request-id", b"traceparent", b"tracestate", b"accep
 def test_an_id_is_always_harmless(headers: list[tuple[bytes, bytes]]) -> None:
     """Whatever the headers are, the ids fit a line, a header and an exemplar; each bad header is counted once."""
     rejected: list[str] = []
-    identity = identify(headers, rejected.append)
+    identity = extract(headers, on_rejected=rejected.append)
 
     assert VALID.fullmatch(identity.trace_id)
     assert re.fullmatch(r"[0-9a-f]{16}", identity.span_id)
     assert identity.request_id is None or VALID.fullmatch(identity.request_id)
     assert re.fullmatch(r"[0-9a-f]{2}", identity.trace_flags)
     assert identity.tracestate is None or re.fullmatch(r"[ -~]{1,512}", identity.tracestate)
-    names = [name for name, _ in headers]
     assert len(rejected) == len(set(rejected))
-    assert ("request_id_repeated" in rejected) == (names.count(b"x-request-id") > 1)
     if identity.request_id:
         assert identity.request_id.encode() in dict(headers).values()
 
 
-def test_tracestate_is_for_those_who_know_the_trace() -> None:
-    """It is passed on with a valid traceparent, joined where it came in parts, and dropped with one that is not."""
+def test_tracestate_is_passed_on_with_its_traceparent_only() -> None:
+    """It belongs to a trace: without a valid traceparent it is dropped, and so is one that is too long."""
     traceparent = (b"traceparent", f"00-{HEX}-b7ad6b7169203331-01".encode())
-    parts = [(b"tracestate", b"a=1"), (b"tracestate", b"b=2")]
+    state = (b"tracestate", b"a=1,b=2")
     rejected: list[str] = []
 
-    assert "a=1,b=2" == identify([traceparent, *parts], rejected.append).tracestate
-    assert identify(parts, rejected.append).tracestate is None
+    assert "a=1,b=2" == extract([traceparent, state], on_rejected=rejected.append).tracestate
+    assert extract([state], on_rejected=rejected.append).tracestate is None
     assert [] == rejected
-    assert identify([traceparent, (b"tracestate", b"a=" + b"1" * 511)], rejected.append).tracestate is None
+    assert extract([traceparent, (b"tracestate", b"a=" + b"1" * 511)], on_rejected=rejected.append).tracestate is None
     assert ["tracestate_invalid"] == rejected
 
 
@@ -92,7 +90,6 @@ def server(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Ser
     [
         pytest.param(b"X-Request-ID: " + b"a" * 5_000, id="too long"),
         pytest.param(b"X-Request-ID: canary\xe9", id="not ASCII"),
-        pytest.param(b"X-Request-ID: canary\r\nX-Request-ID: canary2", id="repeated"),
         pytest.param(b"X-Request-ID: urn:uuid:canary", id="urn"),
         pytest.param(b"X-Request-ID: {canary}", id="braces"),
         pytest.param(b'X-Request-ID: canary","level":"forged', id="JSON"),

@@ -6,16 +6,16 @@ import time
 
 import pytest
 
-from app.observability._identity import Identity, identify, new_span_id, new_trace_id
+from app.observability import TraceContext, extract, new_span_id, new_trace_id
 
 HEX = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{HEX}-b7ad6b7169203331-01"
 
 
-def identity_of(*headers: tuple[str, str]) -> tuple[Identity, list[str]]:
+def identity_of(*headers: tuple[str, str]) -> tuple[TraceContext, list[str]]:
     rejected: list[str] = []
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    return identify(raw, rejected.append), rejected
+    return extract(raw, on_rejected=rejected.append), rejected
 
 
 def test_traceparent_gives_the_trace_id_and_request_id_is_kept_beside_it() -> None:
@@ -108,13 +108,3 @@ def test_later_versions_of_traceparent_may_have_more() -> None:
     identity, rejected = identity_of(("traceparent", f"01-{HEX}-b7ad6b7169203331-00-more"))
 
     assert (HEX, "00", []) == (identity.trace_id, identity.trace_flags, rejected)
-
-
-def test_repeated_headers_are_nobodys_ids() -> None:
-    """Which of the two would be the client's is not for us to guess."""
-    identity, rejected = identity_of(
-        ("X-Request-ID", "a"), ("X-Request-ID", "b"), ("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)
-    )
-
-    assert identity.trace_id not in {"a", "b", HEX}
-    assert ["request_id_repeated", "traceparent_repeated"] == rejected

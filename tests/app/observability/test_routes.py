@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from app.observability import openapi_routes
-from app.observability._asgi import Receive, Scope, Send
+from app.observability.middleware import Receive, Scope, Send
 from tests.emitted import Emitted
 
 pytestmark = pytest.mark.anyio
@@ -38,15 +37,15 @@ async def _page(_: Request) -> PlainTextResponse:
     ("path", "route"),
     [
         pytest.param("/api/v1/things/7", "/api/v1/things/{thing_id}", id="nested routers"),
-        pytest.param("/tenants/acme/home", "unmatched", id="a mount's parameter is no template"),
+        pytest.param("/tenants/acme/home", "/tenants/{tenant}/{page}", id="a mount with a parameter"),
         pytest.param("/api/v1/things/7/", "unmatched", id="redirect"),
         pytest.param("/api/v1/things/a/b", "unmatched", id="not found"),
     ],
 )
 async def test_the_label_is_the_template(emitted: Emitted, path: str, route: str) -> None:
-    """Prefixes of included routers belong to it; what is not in OpenAPI is `unmatched`."""
+    """Prefixes of routers and mounts belong to it, without the values of their parameters."""
     app = nested()
-    async with emitted.observe(app, routes=openapi_routes(app)) as client:
+    async with emitted.observe(app) as client:
         await client.get(path)
 
     assert route == emitted.finished()["route"]
@@ -67,7 +66,7 @@ async def test_a_proxys_prefix_is_not_in_the_label(emitted: Emitted, path: str, 
     app.root_path = "/proxy" if told_by == "application" else ""
     app.mount("/pages", Starlette(routes=[Route("/{page}", _page)]))
     root_path = "/proxy" if told_by == "server" else ""
-    async with emitted.observe(app, root_path, routes=openapi_routes(app) | {"/pages/{page}"}) as client:
+    async with emitted.observe(app, root_path) as client:
         await client.get(path)
 
     assert route == emitted.finished()["route"]
@@ -85,7 +84,7 @@ async def test_what_stands_around_it_is_not_in_the_label(emitted: Emitted) -> No
     """An observed application may be mounted itself: its templates are its own."""
     app = nested()
     app.mount("/pages", Starlette(routes=[Route("/{page}", _page)]))
-    observed = emitted.wrap(app, routes=openapi_routes(app) | {"/pages/{page}"})
+    observed = emitted.wrap(app)
     transport = httpx2.ASGITransport(Starlette(routes=[Mount("/outside", observed)]))
     async with httpx2.AsyncClient(transport=transport, base_url="http://tested") as client:
         await client.get("/outside/api/v1/things/7")
@@ -113,7 +112,7 @@ async def test_a_head_is_a_known_method(emitted: Emitted) -> None:
 async def test_starlette_names_its_templates_itself(emitted: Emitted) -> None:
     """Without OpenAPI the templates are given by hand; a mount's prefix belongs to them."""
     app = Starlette(routes=[Mount("/pages", routes=[Route("/{page}", _page)])])
-    async with emitted.observe(app, routes={"/pages/{page}"}) as client:
+    async with emitted.observe(app) as client:
         await client.get("/pages/home")
 
     assert "/pages/{page}" == emitted.finished()["route"]
@@ -122,7 +121,7 @@ async def test_starlette_names_its_templates_itself(emitted: Emitted) -> None:
 async def test_random_paths_make_one_series(emitted: Emitted) -> None:
     """A scanner on the loose does not fill the memory."""
     app = nested()
-    async with emitted.observe(app, routes=openapi_routes(app)) as client:
+    async with emitted.observe(app) as client:
         for number in range(200):
             await client.get(f"/{number}/made/up")
 

@@ -1,0 +1,33 @@
+"""ObservedFastAPI: a FastAPI application that is observed and still is a FastAPI application. Needs FastAPI."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from .middleware import ASGIApp, ObservabilityMiddleware
+
+
+class ObservedFastAPI(FastAPI):
+    """A FastAPI application with `ObservabilityMiddleware` around all of it.
+
+    `app.add_middleware` would put it inside of the layer that answers unhandled errors, and these responses would have
+    no id. `fastapi run`, `dependency_overrides` and `TestClient` work as usual.
+    """
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - FastAPI's arguments
+        observability: Callable[[ASGIApp], ASGIApp] = ObservabilityMiddleware,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Accept FastAPI's arguments and `observability`.
+
+        Pass options with `functools.partial(ObservabilityMiddleware, exclude={"/metrics"})`.
+        """
+        super().__init__(*args, **kwargs)
+        self._observability = observability
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return FastAPI's stack inside of the middleware."""
+        return self._observability(super().build_middleware_stack())

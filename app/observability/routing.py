@@ -1,0 +1,62 @@
+"""The template of the route that served a request, such as `/users/{user_id}`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+UNMATCHED = "unmatched"
+
+
+def route_template(
+    scope: Mapping[str, Any], entry: Mapping[str, Any] | None = None, paths: Collection[str] = ()
+) -> str:
+    """Return the template of Starlette's or FastAPI's route, or `unmatched`.
+
+    Call it after the application has chosen a route: routers write their choice into the scope.
+    Args:
+        scope: the scope that the application received.
+        entry: the same scope as it was on arrival.
+        paths: accepted as they are, for applications without such routes.
+    """
+    entry = entry or {}
+    route = scope.get("route")
+    if route is None:
+        path: str = scope.get("path", "").removeprefix(entry.get("root_path", ""))
+        return path if path in paths else UNMATCHED
+    if not hasattr(route, "routes"):
+        path = _path(route, scope)
+    elif route.routes:  # a mount, and none of its routes fits the path
+        return UNMATCHED
+    else:  # a mount of an application without routes, such as static files
+        path = ""
+    prefix = _mount_prefix(scope, entry)
+    return _with_parameter_names(prefix, path, scope.get("path_params", {})) + path or "/"
+
+
+def _path(route: Any, scope: Mapping[str, Any]) -> str:  # noqa: ANN401 - a framework's route
+    # The route of an included router has its path without the router's prefix; FastAPI keeps the whole one here.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    if included is not None and included.original_route is route:
+        route = included
+    # Starlette's `path` has types, such as `{page:int}`.
+    return getattr(route, "path_format", "") or getattr(route, "path", UNMATCHED)
+
+
+def _mount_prefix(scope: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return what mounts have added to `root_path`.
+
+    A proxy's prefix is also in `root_path`, from the server or from `FastAPI(root_path=...)`, and not in OpenAPI.
+    """
+    root_path: str = scope.get("root_path", "")
+    if "app_root_path" in entry:  # this application is mounted itself
+        return root_path.removeprefix(entry.get("root_path", ""))
+    return root_path.removeprefix(scope.get("app_root_path", root_path))
+
+
+def _with_parameter_names(prefix: str, path: str, values: Mapping[str, Any]) -> str:
+    """Replace the values of a mount's parameters by their names: `/t/acme` becomes `/t/{tenant}`."""
+    for name, value in values.items():
+        if prefix and f"{{{name}}}" not in path:
+            before, found, after = f"{prefix}/".rpartition(f"/{value}/")
+            if found:
+                prefix = f"{before}/{{{name}}}/{after}".removesuffix("/")
+    return prefix
