@@ -2,19 +2,34 @@
 
 import re
 
+import httpx2
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, GCCollector, Histogram
 
-from app.observability import BUCKETS, Observability, RequestFinished, metrics_page
-from app.observability._identity import Identity
+from app.observability import BUCKETS, ObservabilityMiddleware, metrics_page
+from app.observability.metrics import metrics_in
+from app.observability.middleware import Receive, Scope, Send
+from app.observability.testing import metric_value
 
-LONGEST = "a" * 64
+pytestmark = pytest.mark.anyio
+
+NAME = "http_request_duration_seconds"
+LABELS = {"method": "GET", "route": "/", "status": "200"}
 
 
-def observe(registry: CollectorRegistry, trace_id: str, duration: float) -> None:
-    identity = Identity(trace_id, "b7ad6b7169203331")
-    event = RequestFinished(identity, "GET", "/", 200, duration, "ok", {})
-    Observability("tested", registry=registry).metrics.finished(event)
+async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+
+
+async def request(app: ObservabilityMiddleware) -> None:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://tested") as client:
+        await client.get("/")
+
+
+def observe(registry: CollectorRegistry, trace_id: str, seconds: float) -> None:
+    exemplar = {"trace_id": trace_id, "span_id": "b7ad6b7169203331"}
+    metrics_in(registry, BUCKETS).observe("GET", "/", 200, seconds, exemplar)
 
 
 @pytest.mark.parametrize(
@@ -27,64 +42,87 @@ def observe(registry: CollectorRegistry, trace_id: str, duration: float) -> None
         pytest.param("", "text/plain", False, id="nothing"),
     ],
 )
-def test_the_format_is_what_was_asked_for(accept: str, content_type: str, exemplars: bool) -> None:  # noqa: FBT001
-    """Exemplars exist in OpenMetrics only, and not every reader knows it."""
+def test_the_format_is_negotiated(accept: str, content_type: str, exemplars: bool) -> None:  # noqa: FBT001
+    """Exemplars exist only in OpenMetrics, and not every reader can parse it."""
     registry = CollectorRegistry()
     observe(registry, "id", 0.1)
-    page, kind = metrics_page(registry, accept)
+    page, kind = metrics_page(accept, registry)
 
     assert content_type == kind.split(";")[0]
     assert exemplars == (b"# {" in page)
 
 
-def test_the_bounds_are_the_contract() -> None:
+def test_the_default_bounds_are_the_contract() -> None:
     """Rules and dashboards rely on them, on the objective of half a second most of all."""
     assert (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0) == BUCKETS
 
 
-def test_the_longest_id_fits_an_exemplar() -> None:
-    """OpenMetrics allows 128 characters; more would raise after the request was counted."""
+@pytest.mark.parametrize("trace_id", ["a" * 64, "slow"])
+def test_every_request_has_an_exemplar(trace_id: str) -> None:
+    """Also with the longest id (OpenMetrics allows 128 characters), and above the last bound."""
     registry = CollectorRegistry()
-    observe(registry, LONGEST, 0.1)
-    page, _ = metrics_page(registry, "application/openmetrics-text")
+    observe(registry, trace_id, 60.0)
+    page, _ = metrics_page("application/openmetrics-text", registry)
 
-    assert LONGEST in page.decode()
-
-
-def test_the_slowest_requests_have_a_bucket() -> None:
-    """What takes longer than every time-out still has its dot, at its true height."""
-    registry = CollectorRegistry()
-    observe(registry, "slow", 60.0)
-    page, _ = metrics_page(registry, "application/openmetrics-text")
-
-    (line,) = (line for line in page.decode().splitlines() if "slow" in line)
+    (line,) = (line for line in page.decode().splitlines() if trace_id in line)
     assert 'le="+Inf"' in line
     assert " 60.0 " in line
 
 
 def test_a_duration_is_in_the_bucket_of_its_bound() -> None:
-    """A request that took exactly the objective has met it; the sum is exact, and a dot is the last of its bucket."""
+    """A request that took exactly the objective has met it; a bucket keeps its last exemplar."""
     registry = CollectorRegistry()
-    metrics = Observability("tested", registry=registry).metrics
-    for number, duration in enumerate([0.5, 0.3, 0.7]):
-        identity = Identity(f"id-{number}", "b7ad6b7169203331")
-        metrics.finished(RequestFinished(identity, "GET", "/", 200, duration, "ok", {}))
-    labels = {"method": "GET", "route": "/", "status": "200"}
-    page, _ = metrics_page(registry, "application/openmetrics-text")
+    for number, seconds in enumerate([0.5, 0.3, 0.7]):
+        observe(registry, f"id-{number}", seconds)
+    page, _ = metrics_page("application/openmetrics-text", registry)
 
-    name = "http_request_duration_seconds"
-    assert [0, 2, 3] == [
-        registry.get_sample_value(f"{name}_bucket", {**labels, "le": le}) for le in ("0.25", "0.5", "1.0")
-    ]
-    assert 1.5 == registry.get_sample_value(f"{name}_sum", labels)
+    assert [0, 2, 3] == [metric_value(f"{NAME}_bucket", registry, **LABELS, le=le) for le in ("0.25", "0.5", "1.0")]
+    assert 1.5 == metric_value(f"{NAME}_sum", registry, **LABELS)
     assert ["id-1", "id-2"] == re.findall(r'trace_id="([^"]*)"', page.decode())
 
 
-def test_two_services_in_one_process_do_not_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no global registry: each has its own, or the one that it is given."""
-    monkeypatch.setattr("prometheus_client.REGISTRY", None)
-    first, second = Observability("first"), Observability("second")
-    first.metrics.reject_id("because")
+async def test_buckets_are_configurable() -> None:
+    """A service may have another objective."""
+    registry = CollectorRegistry()
+    await request(ObservabilityMiddleware(application, registry=registry, routes={"/"}, buckets=(0.2, 3.0)))
 
-    assert 1 == first.registry.get_sample_value("request_ids_rejected_total", {"reason": "because"})
-    assert second.registry.get_sample_value("request_ids_rejected_total", {"reason": "because"}) is None
+    bounds = {sample.labels["le"] for family in registry.collect() for sample in family.samples
+              if sample.name == f"{NAME}_bucket"}  # fmt: skip
+    assert {"0.2", "3.0", "+Inf"} == bounds
+
+
+async def test_the_default_registry_is_that_of_prometheus_client() -> None:
+    """Beside the application's own metrics; its process and GC collectors are there once."""
+    mine = Counter("mine", "A metric of the application.")
+    try:
+        app = ObservabilityMiddleware(application, routes={"/default"})
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://tested") as client:
+            await client.get("/default")
+    finally:
+        REGISTRY.unregister(mine)
+
+    page = metrics_page()[0].decode()
+    assert 1 == metric_value(f"{NAME}_count", method="GET", route="/default", status="200")
+    assert 1 == page.count("# TYPE process_open_fds gauge")
+
+
+async def test_one_registry_may_serve_several_applications() -> None:
+    """They share the metrics; two registries share nothing."""
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    for chosen in (registry, registry, other):
+        await request(ObservabilityMiddleware(application, registry=chosen, routes={"/"}))
+
+    assert 2 == metric_value(f"{NAME}_count", registry, **LABELS)
+    assert 1 == metric_value(f"{NAME}_count", other, **LABELS)
+
+
+async def test_a_registry_that_has_the_names_already_is_used_as_it_is() -> None:
+    """Another library's metric of the same name stays, and the requests are answered."""
+    registry = CollectorRegistry()
+    GCCollector(registry=registry)
+    theirs = Histogram(NAME, "Somebody else's.", registry=registry)
+    await request(ObservabilityMiddleware(application, registry=registry))
+
+    assert 0 == metric_value(f"{NAME}_count", registry)
+    assert theirs is not None
+    assert 0 == metric_value("http_requests_in_flight", registry)
