@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Header, Response
 from prometheus_client import CollectorRegistry
 
-from app.observability import annotate, metrics_page, timed
+from app.observability import annotate, metrics_page, timer
 
 #: As Prometheus and people shall see it: with the prefix of the included router.
 ROUTE = "/users/{user_id}"
@@ -44,7 +44,7 @@ def show_metrics(api: FastAPI, registry: CollectorRegistry) -> None:
 
     @api.get(METRICS)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
-        page, content_type = metrics_page(registry, accept)
+        page, content_type = metrics_page(accept, registry)
         return Response(page, headers={"content-type": content_type})
 
 
@@ -54,9 +54,9 @@ async def _get_user(user_id: int) -> Mapping[str, object]:
 
 async def _get_user_timed(user_id: int) -> Mapping[str, object]:
     annotate(user_id=user_id)
-    with timed("db"):
+    with timer("db"):
         user: Mapping[str, object] = {"id": user_id, "name": "Ada", "email": "ada@example.com"}
-    with timed("db"):
+    with timer("db"):
         return user
 
 

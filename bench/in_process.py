@@ -41,9 +41,8 @@ def measure(variants: Mapping[str, Variant], rounds: int, requests: int) -> Meas
     """Ask all variants, and all parts of ours, in a new order each round."""
     with Path("/dev/null").open("w", encoding="utf-8") as stream:
         candidates = {name: _candidate(variant, stream) for name, variant in variants.items()}
-        for name, app in parts(stream).items():
-            # The last logging that was configured is that of the last part; they all write alike.
-            candidates[name] = Candidate(app, logging.getLogger().handlers[:])
+        for name, (app, handlers) in parts(stream).items():
+            candidates[name] = Candidate(app, handlers)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_measure(candidates, rounds, requests))
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from app import main
 from app.limits import Limited
-from app.observability import Observability, configure_logging
+from app.observability import configure_logging
 from app.server import serve
 
 _SHARE = 0.03
@@ -40,6 +40,6 @@ class Noisy(Limited):
 
 
 if __name__ == "__main__":
-    configure_logging(Observability("api"))
+    configure_logging("api")
     main.Limited = Noisy  # type: ignore[attr-defined]
     serve("api")

@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
-from typing import Self
+from typing import NamedTuple, Self
 
 logger = logging.getLogger("observability")
 
@@ -16,12 +15,11 @@ RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """The ids of one request.
 
     `request_id` is the client's own id, if it sent a valid one. `trace_flags` and `tracestate` are passed on to the
-    services that this request calls.
+    services that this request calls. `remote` is true if the trace id came in a `traceparent` header.
     """
 
     trace_id: str
@@ -30,6 +28,7 @@ class TraceContext:
     request_id_header: str = "x-request-id"
     trace_flags: str = "01"
     tracestate: str | None = None
+    remote: bool = False
 
 
 class RequestContext:

@@ -38,7 +38,7 @@ class CountingStreamHandler(logging.StreamHandler[TextIO]):
         """Write one line; a full disk or a closed pipe must not stop the application."""
         try:
             self.stream.write(self.format(record) + self.terminator)
-            self.flush()
+            self.stream.flush()
         except Exception:  # noqa: BLE001 - whatever the stream raises
             self.handleError(record)
         else:

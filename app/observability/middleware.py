@@ -148,26 +148,18 @@ class _Cycle:
         self.context = RequestContext(middleware.start_trace(scope), self.report)
         self.entry = scope
         self.scope = self._inner_scope(scope)
-        self._server_send = send
-        self.send_error: OSError | None = None
+        self.send = send
+        self.send_error: OSError | None = None  # how a server reports that the client has left (ASGI 2.4)
         self.reported: list[BaseException] = []
 
     def _inner_scope(self, scope: Scope) -> Scope:
         inner: Scope = {**scope, _OBSERVED: True}
         # Where OpenTelemetry's middleware is inside of this one, it continues this trace.
-        parent = traceparent(self.context.trace)
-        if parent is not None:
+        trace = self.context.trace
+        if not trace.remote and (parent := traceparent(trace)) is not None:
             headers = [header for header in scope["headers"] if header[0] != b"traceparent"]
             inner["headers"] = [*headers, (b"traceparent", parent.encode())]
         return inner
-
-    async def send(self, message: Message) -> None:
-        """Send a message to the server, which raises `OSError` if the client has left (ASGI 2.4)."""
-        try:
-            await self._server_send(message)
-        except OSError as exc:
-            self.send_error = exc
-            raise
 
     def report(self, exc: BaseException, message: str) -> None:
         """Log an exception as the failure of this request, once."""
@@ -198,7 +190,9 @@ class _Cycle:
             fields["request_id"] = request_id
         if lag := self.middleware.lag_monitor.longest_block(self.started, ended):
             fields["loop_lag_ms"] = round(lag * 1000, 3)
-        return {**fields, **{key: value for key, value in self.context.fields().items() if key not in fields}}
+        for key, value in self.context.fields().items():
+            fields.setdefault(key, value)
+        return fields
 
     def with_ids(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return response headers with the ids, each exactly once."""
@@ -266,7 +260,11 @@ class _HttpCycle(_Cycle):
             if self.middleware.server_timing:
                 headers.append((b"server-timing", b"app;dur=%.3f" % ((perf_counter() - self.started) * 1000)))
             message = {**message, "headers": headers}
-        await self.send(message)
+        try:
+            await self.send(message)
+        except OSError as exc:
+            self.send_error = exc
+            raise
         if kind in _BODY_MESSAGES:
             if message.get("body"):
                 self.chunks += 1
@@ -387,7 +385,8 @@ class _WebSocketCycle(_Cycle):
                 message = {"type": "websocket.http.response.body", "body": b""}
         try:
             await self.send(message)
-        except OSError:
+        except OSError as exc:
+            self.send_error = exc
             self._end(_ABNORMAL)
             raise
 

@@ -39,11 +39,6 @@ def new_span_id() -> str:
     return f"{int.from_bytes(os.urandom(8)) or 1:016x}"
 
 
-def new_trace() -> TraceContext:
-    """Return new ids, or those of the active OpenTelemetry span."""
-    return extract(())
-
-
 def extract(
     headers: Headers,
     request_id_header: str = "x-request-id",
@@ -59,7 +54,7 @@ def extract(
     """
     found = dict(headers)
     request_id = trace_id = tracestate = None
-    flags = "01"
+    flags, remote = "01", False
     if (value := found.get(request_id_header.encode())) is not None:
         if _REQUEST_ID(value):
             request_id = trace_id = value.decode()
@@ -67,6 +62,7 @@ def extract(
             on_rejected("request_id_invalid")
     if (value := found.get(b"traceparent")) is not None:
         if match := _TRACEPARENT(value):
+            remote = True
             trace_id, flags = (part.decode() for part in match.groups() if part is not None)
             if (state := found.get(b"tracestate")) is not None:
                 if _TRACESTATE(state):
@@ -76,9 +72,11 @@ def extract(
         else:
             on_rejected("traceparent_invalid")
     if (span := _active_span()) is not None:
-        trace_id, flags = f"{span.trace_id:032x}", f"{span.trace_flags:02x}"
+        trace_id, flags, remote = f"{span.trace_id:032x}", f"{span.trace_flags:02x}", False
         tracestate = span.trace_state.to_header() or None
-    return TraceContext(trace_id or new_trace_id(), new_span_id(), request_id, request_id_header, flags, tracestate)
+    return TraceContext(
+        trace_id or new_trace_id(), new_span_id(), request_id, request_id_header, flags, tracestate, remote
+    )
 
 
 def _active_span() -> Any:  # noqa: ANN401 - OpenTelemetry's SpanContext; it is not a dependency

@@ -29,7 +29,9 @@ def route_template(
     else:  # a mount of an application without routes, such as static files
         path = ""
     prefix = _mount_prefix(scope, entry)
-    return _with_parameter_names(prefix, path, scope.get("path_params", {})) + path or "/"
+    if not prefix:
+        return path or "/"
+    return _with_parameter_names(prefix, path, scope.get("path_params", {})) + path
 
 
 def _path(route: Any, scope: Mapping[str, Any]) -> str:  # noqa: ANN401 - a framework's route
@@ -55,7 +57,7 @@ def _mount_prefix(scope: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 def _with_parameter_names(prefix: str, path: str, values: Mapping[str, Any]) -> str:
     """Replace the values of a mount's parameters by their names: `/t/acme` becomes `/t/{tenant}`."""
     for name, value in values.items():
-        if prefix and f"{{{name}}}" not in path:
+        if f"{{{name}}}" not in path:
             before, found, after = f"{prefix}/".rpartition(f"/{value}/")
             if found:
                 prefix = f"{before}/{{{name}}}/{after}".removesuffix("/")

@@ -54,7 +54,7 @@ def test_both_halves_measure_the_same(page: str) -> None:
 def test_parts_of_ours_have_their_rows(page: str) -> None:
     """Each part that can be switched off is measured, and what happens beside requests."""
     parts = figures(page, "What each part of ours costs")
-    assert {"id in and out", "+ line; that is all", "+ histogram with exemplar"} <= parts.keys()
+    assert {"id in and out", "+ route, histogram with exemplar, log record", "+ line; that is all"} <= parts.keys()
     assert "| beside requests" in page
 
 
