@@ -87,6 +87,7 @@ class ObservabilityMiddleware:
         self.slow_seconds = slow_ms / 1000
         self.payload_values = frozenset(payload_values)
         self.request_id_header = request_id_header.lower()
+        self.id_headers = frozenset({b"x-trace-id", self.request_id_header.encode()})
         self.trust_client_ids = trust_client_ids
         self.server_timing = server_timing
 
@@ -200,8 +201,8 @@ class _Cycle:
         ids = [(b"x-trace-id", trace.trace_id.encode())]
         if trace.request_id is not None:
             ids.append((trace.request_id_header.encode(), trace.request_id.encode()))
-        names = {b"x-trace-id", trace.request_id_header.encode()}
-        return ids + [header for header in headers if header[0].lower() not in names]
+        ours = self.middleware.id_headers
+        return ids + [header for header in headers if header[0].lower() not in ours]
 
     def close(self) -> None:
         """Stop recording: a task that outlives the request must not collect anything."""

@@ -18,7 +18,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 # An id that fits in a log line, a header, an exemplar and a URL without escapes.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 # Version 00 has four parts, later versions may have more. Version ff and ids of zeros are invalid.
-_IDS = rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
+_IDS = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-.*)?" % (_IDS, _IDS)).fullmatch
 _TRACESTATE = re.compile(rb"[\x20-\x7e]{1,512}").fullmatch
 _W3C_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}").fullmatch
@@ -61,9 +61,8 @@ def extract(
         else:
             on_rejected("request_id_invalid")
     if (value := found.get(b"traceparent")) is not None:
-        if match := _TRACEPARENT(value):
-            remote = True
-            trace_id, flags = (part.decode() for part in match.groups() if part is not None)
+        if _TRACEPARENT(value):
+            trace_id, flags, remote = value[3:35].decode(), value[53:55].decode(), True
             if (state := found.get(b"tracestate")) is not None:
                 if _TRACESTATE(state):
                     tracestate = state.decode()
