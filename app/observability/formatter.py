@@ -79,7 +79,9 @@ class JsonFormatter(OrjsonFormatter):
         log_data["span_id"] = span_id
         log_data["logger"] = record.name
         log_data["message"] = record.message or message_dict.pop("message", "")
-        log_data.update({key: value for key, value in attributes.items() if key not in _NOT_EXTRA})
+        for key, value in attributes.items():
+            if key not in _NOT_EXTRA:
+                log_data[key] = value  # noqa: PERF403 - a comprehension would make a second dictionary
         if message_dict:
             message_dict.pop("exc_info", None)
             for key, value in message_dict.items():
