@@ -20,9 +20,9 @@ from demo.children import Children
 from demo.plan import NONE, Plan
 from demo.services import Service, start_api, start_payments
 from loadtest.mix import KINDS
+from loadtest.thresholds import read_thresholds
+from loadtest.verdict import Verdict, judge
 from triage.stores.runs import RunFolder
-from triage.thresholds import read
-from triage.verdict import Verdict, verdict
 
 RESULTS = Path(__file__).with_name("LOAD.md")
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "loops.svg"
@@ -104,9 +104,10 @@ def _stalled(loop: str) -> Said:
         os.killpg(group, signal.SIGCONT)
         _finish(run)
         store = RunFolder(folder / "runs" / "run")
-        facts = store.facts()
-        found = verdict(facts, store.measured("run", 0, 0), store.generators("run"), None, None, read(_THRESHOLDS))
-        return Said(found, [(each.at - facts.began, each.client_ms) for each in store.sent("run")])
+        plan = store.plan()
+        measured, generators = store.measurements("run", 0, 0), store.generators("run")
+        found = judge(plan, measured, generators, None, None, read_thresholds(_THRESHOLDS))
+        return Said(found, [(each.at - plan.began, each.client_ms) for each in store.sent("run")])
 
 
 def _generators(wrk: str) -> tuple[list[float], list[float]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.report import table
 from tests.prove import engine
-from triage.stores._exposition import total
+from triage.stores.prometheus import sum_samples
 
 RESULTS = Path(__file__).with_name("STACK.md")
 _ROUNDS = 3
@@ -99,7 +99,7 @@ def _loaded() -> Iterator[None]:
 def _requests() -> float:
     """Return how many requests the service has finished."""
     read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-    return total(engine.inside("api", "python", "-c", read), "http_request_duration_seconds_count")
+    return sum_samples(engine.inside("api", "python", "-c", read), "http_request_duration_seconds_count")
 
 
 def _row(what: str, unit: str, found: Sequence[float], promised: float | None) -> list[str]:

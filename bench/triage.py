@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.report import table
-from triage.moments import rfc3339
+from triage.timestamps import rfc3339
 
 RESULTS = Path(__file__).with_name("TRIAGE.md")
 _LINES = 1_000_000

@@ -18,8 +18,8 @@ from demo.children import DemoError
 from demo.plan import FAULTS, NONE, Plan
 from demo.progress import Progress
 from demo.walk import walk
-from triage.screen import Screen
-from triage.stores import StoreError
+from triage.console import Console as SafeConsole
+from triage.errors import StoreError
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
 _CLOSED = 141  # ... after its reader went away
@@ -69,7 +69,7 @@ def _run(console: Console, plan: Plan) -> None:
 
 
 def _tell(folder: Path) -> None:
-    screen = Screen(sys.stdout)
+    screen = SafeConsole(sys.stdout)
     try:
         story.tell(screen, folder)
         holds = checks.tell(screen, folder)

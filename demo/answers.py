@@ -8,8 +8,7 @@ from typing import NamedTuple
 from demo.evidence import Line, read
 from triage import histograms
 from triage.explain import SLOW_MS, Explanation, explain
-from triage.model import Line as Written
-from triage.model import Window
+from triage.models import LogLine, Window
 from triage.stores.jsonl import JsonlStore
 
 _SERVICE = "api"
@@ -24,8 +23,8 @@ class Answers(NamedTuple):
     requests: int
     latencies: dict[str, tuple[float, ...]]
     by_second: Sequence[tuple[float, float]]
-    slowest: Sequence[Written]
-    lines: Sequence[Written]
+    slowest: Sequence[LogLine]
+    lines: Sequence[LogLine]
     faults: Sequence[Line]
 
 
@@ -37,10 +36,10 @@ def ask(folder: Path) -> Answers:
     explanation = explain(store, store, _SERVICE)
     first, last = scrapes[0].at, scrapes[-1].at
     windows = {"": Window(first, last)}
-    slowest: list[Written] = []
+    slowest: list[LogLine] = []
     if (window := explanation.window) is not None:
         windows = {"before": Window(first, window.start), "during": window, "after": Window(window.end, last)}
-        slowest = list(store.tally(_SERVICE, window, SLOW_MS, ("*",)).slow_lines)
+        slowest = list(store.count_fields(_SERVICE, window, SLOW_MS, ("*",)).slow_lines)
     totals = [(each.start, histograms.total(each)) for each in increases]
     return Answers(
         explanation=explanation,
@@ -54,7 +53,7 @@ def ask(folder: Path) -> Answers:
     )
 
 
-def _telling(store: JsonlStore, slowest: Sequence[Written]) -> list[Written]:
+def _telling(store: JsonlStore, slowest: Sequence[LogLine]) -> list[LogLine]:
     """Return the lines of the slowest request that went through both services; of the slowest, if none did."""
     through_both = [line for line in slowest if "upstream_calls" in line.fields]
     for asked in (through_both or slowest)[:1]:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from demo import exemplars
 from demo.evidence import Evidence, read
-from triage.moments import seconds
+from triage.console import Console
 from triage.reconcile import Reconciliation, reconcile
-from triage.screen import Screen
-from triage.spike import Spike, find_spike
+from triage.spikes import Spike, find_spike
 from triage.stores.jsonl import JsonlStore
+from triage.timestamps import parse
 
 _SERVICES = ("api", "payments")
 _OURS = {"/faults", "/readyz"}  # what the demo asks itself
@@ -33,7 +33,7 @@ def check(folder: Path) -> list[Check]:
     return [_spike(evidence, spike), _dots(evidence), _ids(store, found["api"]), _counters(found)]
 
 
-def tell(screen: Screen, folder: Path) -> bool:
+def tell(screen: Console, folder: Path) -> bool:
     """Print the checks, and return whether all hold."""
     checks = check(folder)
     for promise, wrong in checks:
@@ -51,7 +51,7 @@ def _spike(evidence: Evidence, spike: Spike | None) -> Check:
     promise = f"the spike was found in the metrics alone, within {_LATE} s of the fault"
     if spike is None:
         return Check(promise, ["it was not found: too few requests were slow, or too many others"])
-    off = abs(spike.start - seconds(evidence.faults[0]["timestamp"]))
+    off = abs(spike.start - parse(evidence.faults[0]["timestamp"]))
     return Check(promise, [f"its start is {off:.1f} s off"] if off > _LATE else ())
 
 

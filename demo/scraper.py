@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from demo.children import DemoError
 from demo.services import Service
-from triage.moments import rfc3339
+from triage.timestamps import rfc3339
 
 _ACCEPT = {"Accept": "application/openmetrics-text; version=1.0.0"}
 _COUNT = "http_request_duration_seconds_count"

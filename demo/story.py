@@ -7,18 +7,18 @@ from pathlib import Path
 from demo import answers, plot
 from demo.answers import Answers
 from demo.evidence import Line
-from triage import short_lines
+from triage.console import Console
 from triage.explain import Explanation
-from triage.model import Line as Written
-from triage.moments import clock, seconds
-from triage.screen import Screen
+from triage.models import LogLine
+from triage.timestamps import clock, parse
+from triage.trace import show_lines
 
 _HEIGHT, _WIDTH = 4, 96
 _MOST_LINES = 10
 _MOST_CAUSES = 2
 
 
-def tell(screen: Screen, folder: Path) -> None:
+def tell(screen: Console, folder: Path) -> None:
     """Tell it; `DemoError` if there is no run in `folder`."""
     told = answers.ask(folder)
     screen.line()
@@ -35,25 +35,25 @@ def tell(screen: Screen, folder: Path) -> None:
     screen.line()
 
 
-def _when(screen: Screen, told: Answers, start: float, end: float) -> None:
+def _when(screen: Console, told: Answers, start: float, end: float) -> None:
     found = f" from {clock(start)[:10]} to {clock(end)[:10]} UTC, found in the metrics alone."
     screen.line(("The spike", "bold"), found)
     for fault in told.faults:
-        began = seconds(fault["timestamp"])
+        began = parse(fault["timestamp"])
         side = "later" if start >= began else "earlier"
         screen.line(f"  In truth, the fault began at {clock(began)[:10]}; found {abs(start - began):.1f} s {side}.")
     if not told.faults:
         screen.line("  Nobody started a fault.")
 
 
-def _latencies(screen: Screen, told: Answers) -> None:
+def _latencies(screen: Console, told: Answers) -> None:
     rows: list[Sequence[str]] = [("", *told.latencies)]
     for number, name in enumerate(("p50", "p99")):
         rows.append((name, *(_time(each[number]) for each in told.latencies.values())))
     screen.table(rows if len(told.latencies) > 1 else rows[1:], right=range(1, len(told.latencies) + 1))
 
 
-def _plot(screen: Screen, told: Answers) -> None:
+def _plot(screen: Console, told: Answers) -> None:
     heights = [p99 for _, p99 in told.by_second]
     if not heights:
         return
@@ -65,7 +65,7 @@ def _plot(screen: Screen, told: Answers) -> None:
     screen.line(f"  {first}{last:>{max(9, len(columns) - len(first))}}")
 
 
-def _slowest(screen: Screen, slowest: Sequence[Written]) -> None:
+def _slowest(screen: Console, slowest: Sequence[LogLine]) -> None:
     screen.line(("The slowest requests", "bold"), " of the spike")
     rows = []
     for at, fields in slowest:
@@ -76,14 +76,14 @@ def _slowest(screen: Screen, slowest: Sequence[Written]) -> None:
     screen.table(rows, right=(3,))
 
 
-def _lines(screen: Screen, lines: Sequence[Written]) -> None:
+def _lines(screen: Console, lines: Sequence[LogLine]) -> None:
     services = sorted({str(line.fields.get("service")) for line in lines})
     which = "slow request, from both services" if len(services) > 1 else "slow request"
     screen.line((f"The lines of one {which}", "bold"), f": {lines[0].fields.get('trace_id')}")
-    short_lines.show(screen, lines[:_MOST_LINES])
+    show_lines(lines[:_MOST_LINES], screen)
 
 
-def _common(screen: Screen, explanation: Explanation, faults: Sequence[Line]) -> None:
+def _common(screen: Console, explanation: Explanation, faults: Sequence[Line]) -> None:
     slow, fast = explanation.slow, explanation.fast
     screen.line((f"What {slow} slow requests have in common", "bold"), f", against {fast} fast ones")
     for cause in explanation.causes[:_MOST_CAUSES]:

@@ -1,1 +1,1 @@
-"""READS BACK: what a person asks after a spike."""
+"""Command-line tools that answer questions about a latency spike from logs and metrics."""

@@ -1,23 +1,22 @@
-"""How a command ends: one sentence on stderr, and the exit code."""
+"""User-facing errors and the exit codes of the commands."""
 
-import sys
-
-from triage.harmless import harmless
-
-MISMATCH = 1
-CANNOT = 2
-INVALID = 3  # a run of the load that measured nothing
-CLOSED = 141  # ... where the reader of a pipe went away
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
+EXIT_MISMATCH = 1
+EXIT_ERROR = 2
+EXIT_INVALID = 3  # of the verdict: the load run cannot be judged
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-class CannotTellError(Exception):
-    """A sentence that says what a person has to mend."""
+class TriageError(Exception):
+    """An error that is shown to the user as one sentence, with exit code 2."""
 
 
-def say(sentence: str) -> None:
-    """Say a sentence on stderr, whatever its text is made of."""
-    text = harmless(" ".join(sentence.split()))
-    if text[-1:] not in {".", "!", "?"}:
-        text += "."
-    sys.stderr.write(f"{text}\n")
+class OutputClosedError(BrokenPipeError):
+    """The reader of stdout has closed the pipe.
+
+    It has no `errno`, because Typer would turn a `BrokenPipeError` with `EPIPE` into exit code 1.
+    """
+
+
+class StoreError(TriageError):
+    """A store of logs or metrics that cannot be read or does not answer."""

@@ -1,16 +1,16 @@
-"""What happened between two scrapes of a histogram: counts, resets, new exemplars, quantiles."""
+"""Changes of a histogram between two scrapes: counts, counter resets, new exemplars and quantiles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from triage.model import Exemplar, Histogram, Interval, Scrape, Series, Window
+from triage.models import Exemplar, Histogram, Interval, Scrape, Series, Window
 
-_NOTHING = Histogram({})
+_EMPTY = Histogram({})
 
 
 class Increase(NamedTuple):
-    """What one instance observed from one scrape to the next; `reset`: its counters began anew in between."""
+    """The observations of one instance between two scrapes; `reset`: its counters restarted from zero in between."""
 
     start: float
     end: float
@@ -21,9 +21,9 @@ class Increase(NamedTuple):
 
 
 def increases(scrapes: Iterable[Scrape]) -> list[Increase]:
-    """Return what was observed between the scrapes of each instance, in order; its first scrape is where it begins.
+    """Return the increase between consecutive scrapes of each instance, in order.
 
-    A series that appears had counted nothing before. Where any number fell or went, all had begun at zero again.
+    A new series starts at zero. If any counter is lower than before or missing, all have restarted from zero.
     """
     before: dict[str, Scrape] = {}
     found = []
@@ -36,7 +36,7 @@ def increases(scrapes: Iterable[Scrape]) -> list[Increase]:
 
 
 def _increase(last: Scrape, scrape: Scrape) -> Increase:
-    reset = fell(last, scrape)
+    reset = is_reset(last, scrape)
     known = {} if reset else last.series
     changed = {
         series: {bound: count - _of(known, series).buckets.get(bound, 0.0) for bound, count in now.buckets.items()}
@@ -51,8 +51,8 @@ def _increase(last: Scrape, scrape: Scrape) -> Increase:
     return Increase(last.at, scrape.at, scrape.instance, changed, exemplars, reset)
 
 
-def fell(last: Scrape, scrape: Scrape) -> bool:
-    """Say whether any number is less than it was: a process began at zero."""
+def is_reset(last: Scrape, scrape: Scrape) -> bool:
+    """Return whether any counter is lower than before, because a new process has started."""
     return any(
         _of(scrape.series, series).buckets.get(bound, 0.0) < count
         for series, histogram in last.series.items()
@@ -61,11 +61,11 @@ def fell(last: Scrape, scrape: Scrape) -> bool:
 
 
 def _of(series: Mapping[Series, Histogram], name: Series) -> Histogram:
-    return series.get(name, _NOTHING)
+    return series.get(name, _EMPTY)
 
 
 def total(increase: Increase) -> dict[float, float]:
-    """Return an increase by bucket, over all series."""
+    """Return the increase by bucket, summed over all series."""
     summed: dict[float, float] = {}
     for buckets in increase.series.values():
         for bound, count in buckets.items():
@@ -74,7 +74,7 @@ def total(increase: Increase) -> dict[float, float]:
 
 
 def interval(increase: Increase, slow: float) -> Interval:
-    """Return how many requests took longer than `slow` seconds: than the lowest bound that is no less."""
+    """Count the requests that took longer than `slow` seconds, rounded up to the next bucket bound."""
     buckets = total(increase)
     requests = max(buckets.values(), default=0.0)
     quick = min((bound for bound in buckets if bound >= slow), default=inf)
@@ -84,10 +84,10 @@ def interval(increase: Increase, slow: float) -> Interval:
 
 
 def quantiles(scrapes: Iterable[Scrape], window: Window, which: Sequence[float] = (0.5, 0.99)) -> tuple[float, ...]:
-    """Return quantiles of the latency within a window, in seconds; of nothing, they are not a number.
+    """Return latency quantiles of a window in seconds, or NaN without observations.
 
-    Interpolated within their bucket as Prometheus's `histogram_quantile` does. What was observed between two scrapes
-    belongs to the window of the second.
+    Values are interpolated within a bucket like Prometheus's `histogram_quantile`. Observations between two scrapes
+    belong to the window of the second.
     """
     summed: dict[float, float] = {}
     for increase in increases(scrapes):
@@ -98,7 +98,7 @@ def quantiles(scrapes: Iterable[Scrape], window: Window, which: Sequence[float] 
 
 
 def quantile(which: float, buckets: Mapping[float, float]) -> float:
-    """Return one quantile of cumulative counts."""
+    """Return one quantile from cumulative bucket counts."""
     bounds = sorted(buckets)
     count = buckets[bounds[-1]] if bounds else 0.0
     if count <= 0 or bounds[-1] != inf:
@@ -108,7 +108,7 @@ def quantile(which: float, buckets: Mapping[float, float]) -> float:
     for bound in bounds:
         if buckets[bound] >= rank and buckets[bound] > under:
             if bound == inf:
-                return below  # nobody knows how far above the last bound
+                return below  # the last finite bound, as in Prometheus
             return below + (bound - below) * (rank - under) / (buckets[bound] - under)
         below, under = bound, buckets[bound]
     return below

@@ -17,13 +17,12 @@ from loadtest.profiles import PROFILES
 from loadtest.run import parser as run_parser
 from tests.emitted import Line
 from tests.services import Service
-from triage.tour.hops import Hop
-from triage.tour.places import ASKED, places
+from triage.endpoints import SERVERS, read_endpoints
+from triage.tour.steps import Step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 SOURCES = {path: path.read_text() for room in ("app", "loadtest", "demo") for path in (ROOT / room).rglob("*.py")}
-SOURCES |= {path: path.read_text() for path in (ROOT / "triage").glob("telling.py")}  # it writes lines, too
 
 
 def table(title: str) -> dict[str, list[str]]:
@@ -130,10 +129,10 @@ def test_environment_variables(title: str, kinds: tuple[type[BaseSettings], ...]
 
 
 def test_the_tour() -> None:
-    """Its variables have their defaults, and its hops are those that it names."""
-    urls = {f"{part.upper()}_URL": f"`{getattr(places({}), part).url}`" for part in ASKED}
+    """Its variables have their defaults, and its steps are those that it checks."""
+    urls = {f"{name.upper()}_URL": f"`{getattr(read_endpoints(), name).url}`" for name in SERVERS}
     assert urls == {name: row[0] for name, row in table("Of the tour").items()}
-    assert {hop.value for hop in Hop} == set(table("Hops"))
+    assert {step.value for step in Step} == set(table("Steps of the tour"))
 
 
 def test_variables_of_compose() -> None:

@@ -1,66 +1,70 @@
-"""docs/reference.md says what a run has to keep, how `triage verdict` ends, and what Loki is told."""
+"""docs/reference.md documents the thresholds, the exit codes of `triage verdict`, and its lines in Loki."""
 
 import json
 from pathlib import Path
 
+from loadtest import thresholds
+from loadtest.loki_push import push_verdict
+from loadtest.verdict import Verdict, Word, judge
 from tests.docs.test_reference import ROOT, table
-from tests.triage.answering import Answering, answering
-from tests.triage.running import running
-from triage import errors, thresholds
-from triage.stores._http import Server
+from tests.triage.fake_runs import fake_run
+from tests.triage.fake_servers import FakeServer, fake_server
+from triage import errors
+from triage.stores.client import HttpClient
 from triage.stores.runs import RunFolder
-from triage.telling import tell
-from triage.verdict import Verdict, Word, verdict
-from triage.worst import worst
 
 SHIPPED = ROOT / "loadtest/thresholds.toml"
 
 
 def judged(folder: Path) -> Verdict:
-    store = RunFolder(running(seconds=1).write(folder))
-    facts = store.facts()
-    measured = store.measured(facts.name, 1, 1)
-    return verdict(facts, measured, store.generators(facts.name), None, None, thresholds.read(SHIPPED))
+    store = RunFolder(fake_run(seconds=1).write(folder))
+    plan = store.plan()
+    measured, generators = store.measurements(plan.name, 1, 1), store.generators(plan.name)
+    return judge(plan, measured, generators, None, None, thresholds.read_thresholds(SHIPPED))
 
 
-def told(servers: Answering, found: Verdict) -> dict[str, set[str]]:
-    """Return the fields of the lines that Loki is told, by event."""
-    servers.answers["/loki/api/v1/push"] = 204, ""
-    with Server("Loki", servers.url) as loki:
-        tell(loki, found, worst(found, "http://localhost:3000"))
-    streams = json.loads(servers.posted[0][1])["streams"]
+def pushed_fields(server: FakeServer, found: Verdict) -> dict[str, set[str]]:
+    """Return the fields of the lines that are pushed to Loki, by event."""
+    server.responses["/loki/api/v1/push"] = 204, ""
+    with HttpClient("Loki", server.url) as loki:
+        push_verdict(loki, found)
+    streams = json.loads(server.posts[0][1])["streams"]
     lines = [json.loads(line) for stream in streams for _, line, _ in stream["values"]]
     return {line["event"]: set(line) for line in lines}
 
 
 def test_thresholds(tmp_path: Path) -> None:
-    """The keys are those that are read, each in its tables; the shipped file names all of them."""
-    tables = {"overall": thresholds.OVERALL, "routes": thresholds.ROUTE}
-    tables |= {name: (key,) for name, key in thresholds.ONE_EACH.items()}
-    known = {
-        key: [f"`{name}`" for name, keys in tables.items() if key in keys] for keys in tables.values() for key in keys
+    """Every threshold is documented with its tables, and the shipped file sets all overall ones."""
+    tables: dict[str, set[str]] = {
+        "overall": set(thresholds.OverallThresholds.model_fields),
+        "routes": set(thresholds.RouteThresholds.model_fields),
+        "reconciliation": set(thresholds.ReconciliationThresholds.model_fields),
+        "links": set(thresholds.LinkThresholds.model_fields),
     }
+    assert set(tables) == set(thresholds.Thresholds.model_fields)
+    keys = set().union(*tables.values())
+    known = {key: [f"`{name}`" for name in tables if key in tables[name]] for key in keys}
     assert known == {key: row[0].split(", ") for key, row in table("Thresholds").items()}
-    shipped = thresholds.read(SHIPPED)
-    assert set(thresholds.OVERALL) == set(shipped.overall)
-    assert (0, 0, True) == (shipped.differences, shipped.dead, bool(shipped.routes))
+    shipped = thresholds.read_thresholds(SHIPPED)
+    assert tables["overall"] == set(shipped.overall.limits())
+    assert (0, 0, True) == (shipped.reconciliation.differences, shipped.links.dead, bool(shipped.routes))
     assert judged(tmp_path).word is Word.PASS
 
 
 def test_exit_codes() -> None:
-    """The codes are those of the command."""
-    codes = {"0", str(errors.MISMATCH), str(errors.CANNOT), str(errors.INVALID)}
+    """The documented exit codes are those of the command."""
+    codes = {"0", str(errors.EXIT_MISMATCH), str(errors.EXIT_ERROR), str(errors.EXIT_INVALID)}
     assert codes == set(table("Verdict"))
 
 
-def test_what_loki_is_told(tmp_path: Path) -> None:
-    """The fields are those that are written, each in the event that is said."""
-    with answering() as servers:
-        written = told(servers, judged(tmp_path))
+def test_lines_in_loki(tmp_path: Path) -> None:
+    """The documented fields are those of the lines, for each event."""
+    with fake_server() as server:
+        fields = pushed_fields(server, judged(tmp_path))
     always = {*table("Fields of every line"), "event"}
-    assert always <= written["run.verdict"] & written["run.slow"]
-    said: dict[str, set[str]] = {"run.verdict": set(), "run.slow": set()}
-    for field, (events, _) in table("What Loki is told of a run").items():
-        for event in said if events == "both" else [events.strip("`")]:
-            said[event].add(field)
-    assert said == {event: written[event] - always for event in said}
+    assert always <= fields["run.verdict"] & fields["run.slow"]
+    documented: dict[str, set[str]] = {"run.verdict": set(), "run.slow": set()}
+    for field, (events, _) in table("Lines of a run in Loki").items():
+        for event in documented if events == "both" else [events.strip("`")]:
+            documented[event].add(field)
+    assert documented == {event: fields[event] - always for event in documented}

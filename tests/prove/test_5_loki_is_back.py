@@ -92,9 +92,9 @@ def test_reconcile_says_how_many(proof: Proof) -> None:
     """The replica that was killed: only requests in flight have no line."""
     record = proof.folder / "sent.jsonl"
     record.write_text(engine.inside("loadtest", "cat", "/tmp/sent.jsonl"))  # noqa: S108
-    files = [str(file) for file in proof.folder.glob(f"{proof.began:.0f}-api*.jsonl")]
+    files = [record, *proof.folder.glob(f"{proof.began:.0f}-api*.jsonl")]
     done = subprocess.run(
-        [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record), *files],
+        [sys.executable, "-m", "triage", "reconcile", "--json", *(f"--jsonl={file}" for file in files)],
         capture_output=True,
         text=True,
         check=False,

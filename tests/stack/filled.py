@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import groupby, pairwise
 from math import inf
 from pathlib import Path
@@ -13,8 +14,11 @@ import httpx2
 
 from tests.processes import Processes, free_port
 from tests.stack.native import ROOT, server
-from tests.triage.emitting import Line
-from tests.triage.memory import at
+from tests.triage.fake_service import Line
+
+
+def at(line: Line) -> float:
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
 
 
 @contextmanager
@@ -50,7 +54,7 @@ def _streams(lines: Iterable[Line]) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def prometheus(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
-    """Start a Prometheus that scrapes nobody, and give it the samples among these lines; yield its address."""
+    """Start a Prometheus without targets, and give it the samples among these lines; yield its address."""
     url = f"http://127.0.0.1:{free_port()}"
     config = folder / "empty.yml"
     config.write_text("{}\n")
@@ -70,7 +74,7 @@ def prometheus(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _resources(samples: Sequence[Line]) -> Iterator[Mapping[str, Any]]:
-    """Yield what each instance said at one time, as OTLP has it."""
+    """Yield the samples of each instance at one time, in the format of OTLP."""
     of_instance: dict[tuple[str, str], list[Line]] = defaultdict(list)
     for sample in samples:
         of_instance[sample["service"], sample["instance"]].append(sample)

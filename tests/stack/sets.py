@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx2
 
 from tests.waiting import eventually
-from triage.stores._exposition import total
+from triage.stores.prometheus import sum_samples
 
 PAGE = 5000  # what loki.yml allows for one answer
 OURS = '{service_name=~"api|payments"}'
@@ -120,7 +120,7 @@ def settled(loki: str, seconds: float = 300) -> float:
 
     def look() -> bool:
         nonlocal received, came
-        before, received = received, total(httpx2.get(f"{loki}/metrics", timeout=60).text, _RECEIVED)
+        before, received = received, sum_samples(httpx2.get(f"{loki}/metrics", timeout=60).text, _RECEIVED)
         if received != before or not received:
             came = time.monotonic()
         return time.monotonic() - came > _LONGER

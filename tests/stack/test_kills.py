@@ -107,10 +107,9 @@ def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest
     sent = {line["request_id"]: line for line in parse(record.read_text())}
     logged = {line.get("request_id") for line in parse(native.services.output("api-2").read_text())}
     missing = sent.keys() - logged
-    command = [sys.executable, "-m", "triage", "reconcile", "--json", "--jsonl", str(record)]
-    done = subprocess.run(  # noqa: S603
-        [*command, str(native.services.output("api-2"))], capture_output=True, text=True, check=False
-    )
+    files = (f"--jsonl={file}" for file in (record, native.services.output("api-2")))
+    command = [sys.executable, "-m", "triage", "reconcile", "--json", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     told = json.loads(done.stdout)["sent"]
     with capsys.disabled():
         print(f"\nof {len(sent)} requests {len(missing)} have no line; triage: {len(told['unknown'])} unknown, "

@@ -1,4 +1,4 @@
-"""The tour against real servers: it walks, and whichever hop is broken, it names that one."""
+"""The tour against real servers: every step works, and a broken one is named."""
 
 import os
 import signal
@@ -17,23 +17,24 @@ from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import ROOT, NativeStack
 from tests.waiting import eventually
-from triage.tour import spikes
-from triage.tour.hops import Hop
-from triage.tour.places import Places, places
+from triage.endpoints import read_endpoints
+from triage.tour import guide
+from triage.tour.output import SlowRequest
+from triage.tour.steps import Step
 
 UP = os.environ.get("STACK") == "up"
 GRAFANA = "GRAFANA_HOME" in os.environ
-NO_GRAFANA = "Grafana is in no registry: GRAFANA_HOME names no built one"
+NO_GRAFANA = "GRAFANA_HOME does not name a Grafana build"
 COMMAND = [sys.executable, "-m", "triage", "tour"]
 
-natively = pytest.mark.skipif(UP, reason="STACK=up: the hops of docker compose are broken instead")
+natively = pytest.mark.skipif(UP, reason="STACK=up: the containers of docker compose are stopped instead")
 
 Broken = Callable[[NativeStack], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
 def native() -> Iterator[NativeStack]:
-    """Return a stack of its own, which is broken and mended, and has no load yet."""
+    """Return a separate stack without load, whose servers may be stopped."""
     with NativeStack() as stack:
         stack.start()
         yield stack
@@ -41,15 +42,15 @@ def native() -> Iterator[NativeStack]:
 
 @pytest.fixture(scope="module")
 def loaded(native: NativeStack) -> Iterator[NativeStack]:
-    """Return the same with 20 requests a second."""
+    """Return the same stack with 20 requests per second."""
     native.servers.start("load", locust(native.url("api"), 20, 20))
     yield native
-    # First, so that no service waits for its last requests.
+    # First, so that the services do not wait for its last requests.
     native.servers.kill("load")
 
 
 def once(**environment: str) -> tuple[int, str]:
-    """Walk once; return the exit code and all that was said."""
+    """Check once; return the exit code and the output."""
     command = [*COMMAND, "--once"]
     done = subprocess.run(  # noqa: S603
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
@@ -57,32 +58,33 @@ def once(**environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def named(hop: Hop, said: tuple[int, str]) -> None:
-    assert (1, hop.value) == (said[0], said[1].partition("The walk breaks here: ")[2].split("\n")[0]), said[1]
+def assert_broken(step: Step, result: tuple[int, str]) -> None:
+    code, output = result
+    assert (1, step.value) == (code, output.partition("Broken step: ")[2].split("\n")[0]), output
 
 
 @natively
-def test_without_requests_it_cannot_tell(native: NativeStack) -> None:
-    """Nothing is broken then, unless there is no Grafana; it says where load is made."""
-    said = once(**native.environment())
+def test_no_requests(native: NativeStack) -> None:
+    """Without requests, the exit code is 2, with the address of the load generator."""
+    code, output = once(**native.environment())
 
     if GRAFANA:
-        assert 2 == said[0]
-        assert "start a run at http://localhost:8089" in said[1]
+        assert 2 == code
+        assert "start a run at http://localhost:8089" in output
     else:
-        named(Hop.SOURCE, said)
+        assert_broken(Step.DATA_SOURCE, (code, output))
 
 
 @natively
-def test_it_walks(loaded: NativeStack) -> None:
-    """From a dot to its lines; where Grafana does not answer, all hops before it hold."""
-    said = once(**loaded.environment())
+def test_every_step_works(loaded: NativeStack) -> None:
+    """With requests, the exit code is 0; without Grafana, all steps before it work."""
+    code, output = once(**loaded.environment())
 
     if GRAFANA:
-        assert 0 == said[0], said[1]
-        assert "The walk works: Prometheus names a request of" in said[1]
+        assert 0 == code, output
+        assert "Every step works: Prometheus has a request that took" in output
     else:
-        named(Hop.SOURCE, said)
+        assert_broken(Step.DATA_SOURCE, (code, output))
 
 
 @contextmanager
@@ -123,18 +125,18 @@ def restarted(
     shipped()
 
 
-BROKEN: dict[str, tuple[Hop, Broken]] = {
-    "the service hangs": (Hop.SERVICE, frozen),
-    "nobody reads the service's stdout": (Hop.STDOUT, unread),
-    "no Alloy": (Hop.ALLOY, lambda stack: killed(stack, "alloy", stack.start_alloy)),
-    "no Loki": (Hop.LOKI, lambda stack: killed(stack, "loki", stack.start_loki)),
-    "no Prometheus": (Hop.SCRAPE, lambda stack: killed(stack, "prometheus", stack.start_prometheus)),
+BROKEN: dict[str, tuple[Step, Broken]] = {
+    "the service hangs": (Step.SERVICE, frozen),
+    "the service's stdout is not read": (Step.STDOUT, unread),
+    "no Alloy": (Step.ALLOY, lambda stack: killed(stack, "alloy", stack.start_alloy)),
+    "no Loki": (Step.LOKI, lambda stack: killed(stack, "loki", stack.start_loki)),
+    "no Prometheus": (Step.SCRAPE, lambda stack: killed(stack, "prometheus", stack.start_prometheus)),
     "another target": (
-        Hop.SCRAPE,
+        Step.SCRAPE,
         lambda stack: restarted(stack, "prometheus", lambda: stack.start_prometheus("nobody"), stack.start_prometheus),
     ),
     "no exemplar storage": (
-        Hop.EXEMPLARS,
+        Step.EXEMPLARS,
         lambda stack: restarted(
             stack, "prometheus", lambda: stack.start_prometheus(exemplars=False), stack.start_prometheus
         ),
@@ -144,12 +146,12 @@ BROKEN: dict[str, tuple[Hop, Broken]] = {
 
 @natively
 @pytest.mark.parametrize("case", BROKEN)
-def test_it_names_the_broken_hop(loaded: NativeStack, case: str) -> None:
-    """Each hop is broken on real servers, and is the one that is named."""
-    hop, broken = BROKEN[case]
+def test_broken_step(loaded: NativeStack, case: str) -> None:
+    """Each step that is broken on real servers is named."""
+    step, broken = BROKEN[case]
     with broken(loaded):
-        said = once(**loaded.environment())
-    named(hop, said)
+        result = once(**loaded.environment())
+    assert_broken(step, result)
 
 
 @natively
@@ -163,84 +165,86 @@ def test_it_names_the_broken_hop(loaded: NativeStack, case: str) -> None:
     ],
     ids=["no Prometheus there", "no Loki there", "nothing provisioned"],
 )
-def test_it_names_the_data_source(loaded: NativeStack, wrong: dict[str, str], tmp_path: Path) -> None:
-    """Grafana answers, and cannot read what the dots and lines are in."""
+def test_broken_data_source(loaded: NativeStack, wrong: dict[str, str], tmp_path: Path) -> None:
+    """Grafana that cannot query Prometheus or Loki is a broken step."""
     if "GF_PATHS_DATA" in wrong:
         wrong = {**wrong, "GF_PATHS_DATA": str(tmp_path)}
     loaded.servers.stop("grafana")
     loaded.start_grafana("/api/health", **wrong)
-    said = once(**loaded.environment())
+    result = once(**loaded.environment())
     loaded.servers.stop("grafana")
     loaded.start_grafana()
 
-    named(Hop.SOURCE, said)
+    assert_broken(Step.DATA_SOURCE, result)
 
 
 @natively
-def test_it_finds_the_spike_and_a_slow_request(loaded: NativeStack) -> None:
-    """A fault of some seconds is a spike in Prometheus; the request it shows is a slow one, with its lines."""
-    at: Places = places(loaded.environment())
+def test_spike_and_slow_request(loaded: NativeStack) -> None:
+    """A fault of some seconds is a spike in Prometheus; the request that is shown is slow and has its lines."""
+    endpoints = read_endpoints(overrides=loaded.environment())
     fault = {"fault": "slow-query", "share": 0.3, "seconds": 30, "delay_ms": 1000}
     httpx2.post(f"{loaded.url('api')}/faults", json=fault, headers=LAB).raise_for_status()
     began = time.time()
 
-    def found() -> spikes.Found | None:
-        spike = spikes.last(at.prometheus, time.time())
-        story = spike and spikes.slow_request(at.prometheus, at.loki, spike, time.time())
-        # What was done to the stack before has made spikes, too.
-        return story if story and "slow-query" in {line.fields.get("fault_active") for line in story.lines} else None
+    def find() -> SlowRequest | None:
+        now = time.time()
+        spike = guide.last_spike(endpoints.prometheus, now)
+        found = spike and guide.find_slow_request(endpoints.prometheus, endpoints.loki, spike, now)
+        # Earlier tests have caused spikes, too.
+        return found if found and "slow-query" in {line.fields.get("fault_active") for line in found.lines} else None
 
-    with at.prometheus, at.loki:
-        story = eventually(found, "a spike with a slow request", seconds=90, pause=1)
-    assert story.spike.start <= story.dot.exemplar.at <= story.spike.end + 5
-    assert story.spike.end > began
-    assert story.dot.exemplar.value > 0.5
-    assert {story.dot.exemplar.trace_id} == {line.fields["trace_id"] for line in story.lines}
+    with endpoints.prometheus, endpoints.loki:
+        found = eventually(find, "a spike with a slow request", seconds=90, pause=1)
+    exemplar = found.exemplar.exemplar
+    assert found.spike.start <= exemplar.at <= found.spike.end + 5
+    assert found.spike.end > began
+    assert exemplar.value > 0.5
+    assert {exemplar.trace_id} == {line.fields["trace_id"] for line in found.lines}
 
 
 @natively
 @pytest.mark.skipif(not GRAFANA, reason=NO_GRAFANA)
-def test_it_tells_the_story_and_stops_in_silence(loaded: NativeStack, tmp_path: Path) -> None:
-    """Its first block says where to look, the next ones that it walks and what it found; SIGTERM ends it at once."""
+def test_output_and_stop(loaded: NativeStack, tmp_path: Path) -> None:
+    """It prints addresses, that every step works, and a spike; SIGTERM stops it at once without further output."""
     with Processes(tmp_path) as processes:
-        healthy = tmp_path / "whole"
+        healthy = tmp_path / "healthy"
         environment = {**loaded.environment(), "GRAFANA_PORT": "3333", "PYTHONUNBUFFERED": "1"}
         processes.start("tour", [*COMMAND, "--healthy", healthy], environment)
 
-        def said() -> str | None:
+        def output() -> str | None:
             text = processes.output("tour").read_text()
             return text if "Stop " in text else None
 
-        text = eventually(said, "the story", seconds=90)
+        text = eventually(output, "a spike with a slow request", seconds=90)
         assert 0 == processes.kill("tour", signal.SIGTERM)
         assert "" == processes.errors("tour").read_text()
     assert healthy.exists()
     assert text == processes.output("tour").read_text()
-    assert text.index("http://localhost:3333") < text.index("The walk works") < text.index("A spike since")
+    assert text.index("http://localhost:3333") < text.index("Every step works") < text.index("A spike since")
     assert "http://localhost:3333/d/service?from=" in text
     assert "http://localhost:3333/d/trace-logs?var-trace_id=" in text
 
 
-@pytest.mark.skipif(not UP, reason="the hops of docker compose: only with STACK=up")
+@pytest.mark.skipif(not UP, reason="stops containers of docker compose: only with STACK=up")
 @pytest.mark.parametrize(
-    ("service", "hop"),
+    ("service", "step"),
     [
-        ("api", Hop.SERVICE),
-        ("docker-socket-proxy", Hop.PROXY),
-        ("alloy", Hop.ALLOY),
-        ("loki", Hop.LOKI),
-        ("prometheus", Hop.SCRAPE),
-        ("grafana", Hop.SOURCE),
+        ("api", Step.SERVICE),
+        ("docker-socket-proxy", Step.PROXY),
+        ("alloy", Step.ALLOY),
+        ("loki", Step.LOKI),
+        ("prometheus", Step.SCRAPE),
+        ("grafana", Step.DATA_SOURCE),
     ],
 )
-def test_it_names_the_container_that_is_stopped(service: str, hop: Hop) -> None:
-    """As a person sees it who has the whole stack: one container is stopped, and the walk is whole again afterwards."""
+def test_stopped_container(service: str, step: Step) -> None:
+    """A stopped container is a broken step; after it is started, every step works again."""
     compose("stop", service)
-    said = once()
+    result = once()
     compose("up", "--detach", "--wait", service)
 
-    named(hop, said)
-    eventually(lambda: 0 == once()[0], "the whole walk", seconds=60)
+    assert_broken(step, result)
+    eventually(lambda: 0 == once()[0], "every step", seconds=60)
 
 
 def compose(*words: str) -> None:

@@ -1,1 +1,1 @@
-"""Tests of what is read back."""
+"""Tests of triage, and of the verdict on load runs."""

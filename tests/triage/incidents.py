@@ -1,15 +1,15 @@
-"""Runs with and without an incident, by seed."""
+"""Random requests and runs, with and without an incident, by seed."""
 
 import random
 from typing import NamedTuple
 
-from tests.triage.emitting import RUN, T0, Emitting, Line
+from tests.triage.fake_service import RUN, T0, FakeService, Line
 
 ROUTES = ["/users/{user_id}", "/users", "/orders"]
 
 
 class Incident(NamedTuple):
-    """What was true, and what was emitted."""
+    """The lines of a service, the time of its incident, and the affected users."""
 
     lines: list[Line]
     start: float
@@ -18,39 +18,39 @@ class Incident(NamedTuple):
 
 
 def requests(seed: int, slow: int, users: int = 0, number: int = 1200) -> Incident:
-    """Return the finished requests of one window: `slow` of them at random, or those of some users only."""
-    dice = random.Random(seed)  # noqa: S311 - no secret
-    api = Emitting()
-    unlucky = frozenset(dice.sample(range(1, 201), users))
+    """Return the finished requests of a window, of which `slow` are slow: random ones, or those of some users."""
+    dice = random.Random(seed)  # noqa: S311 - not a secret
+    api = FakeService()
+    affected = frozenset(dice.sample(range(1, 201), users))
     chosen = set(dice.sample(range(number), slow)) if not users else set()
     made = 0
     for each in range(number):
         at = T0 + each * 0.05
         user = dice.randrange(1, 201)
-        is_slow = each in chosen or (user in unlucky and made < slow and dice.random() > 0.05)
+        is_slow = each in chosen or (user in affected and made < slow and dice.random() > 0.05)
         made += is_slow
         api.finish(
             at, 2000 + dice.random() * 40 if is_slow else 5 + dice.expovariate(1 / 10), route=dice.choice(ROUTES),
             request_id=f"{RUN}-0-{each}", user_id=user, tenant=f"tenant-{dice.randrange(12)}", db_ms=3.0,
             db_calls=dice.randrange(1, 4), region=dice.choice(["north", "south"]), build=each % 7,
         )  # fmt: skip
-    return Incident(api.lines, T0, T0 + number * 0.05, unlucky)
+    return Incident(api.lines, T0, T0 + number * 0.05, affected)
 
 
 def run(
     seed: int, *, fault: bool = True, replicas: int = 1, background: float = 0.0001, restart: bool = False,
     exemplars: bool = True, warm_up: int = 0, rate: int = 20,
 ) -> Incident:  # fmt: skip
-    """Return 150 seconds of requests, with scrapes; a fault makes 8 users slow from the 60th to the 105th."""
-    dice = random.Random(seed)  # noqa: S311 - no secret
-    apis = [Emitting(instance=f"127.0.0.1:{8000 + number}") for number in range(replicas)]
-    unlucky = frozenset(dice.sample(range(1, 201), 8))
+    """Return 150 seconds of requests and scrapes; with a fault, 8 users are slow from second 60 to 105."""
+    dice = random.Random(seed)  # noqa: S311 - not a secret
+    apis = [FakeService(instance=f"127.0.0.1:{8000 + number}") for number in range(replicas)]
+    affected = frozenset(dice.sample(range(1, 201), 8))
     start, end = T0 + 60 + dice.random(), T0 + 105 + dice.random()
     pending = []
     for number in range(150 * rate):
         at = T0 + 0.5 + (number + dice.random()) / rate
         user = dice.randrange(1, 201)
-        slow = (fault and start <= at <= end and user in unlucky) or dice.random() < background or number < warm_up
+        slow = (fault and start <= at <= end and user in affected) or dice.random() < background or number < warm_up
         duration = 2.0 + dice.random() / 20 if slow else 0.005 + dice.expovariate(100)
         pending.append((at + duration, duration * 1000, dice.choice(apis), user, number))
     pending.sort(key=lambda each: each[0])
@@ -63,4 +63,4 @@ def run(
             if restart and scrapes == 80:
                 apis[0].start(T0 + scrapes - 0.5)
         api.finish(at, duration, user_id=user, request_id=f"{RUN}-0-{number}")
-    return Incident([line for api in apis for line in api.lines], start, end + 2, unlucky if fault else frozenset())
+    return Incident([line for api in apis for line in api.lines], start, end + 2, affected if fault else frozenset())

@@ -1,62 +1,60 @@
-"""What every store promises to the questions; tests/stack/test_stores.py asks real servers the same."""
+"""Promises of every store, with exact results; tests/stack/test_stores.py runs them against real servers, too."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from tests.triage.emitting import RUN, T0, Emitting, Line, sent, write
-from tests.triage.incidents import requests, run
-from tests.triage.memory import MemoryStore
-from triage import histograms
-from triage.model import Scrape, Traced, Window
+from tests.triage.fake_service import RUN, T0, FakeService, Line, sent, write
+from triage.models import Counts, Exemplar, Interval, ProcessEvent, Run, Series, TraceLines, Window
 from triage.stores import LoadStore, LogStore, MetricStore
 from triage.stores.jsonl import JsonlStore
 
 Lines = Sequence[Line]
+PAYMENTS = "127.0.0.1:8001"
 
 
 class Store(LogStore, MetricStore, LoadStore, Protocol):
-    """All of it."""
+    """A store of logs, metrics and load."""
 
 
-def jsonl(lines: Lines, folder: Path) -> JsonlStore:
-    """Spread the lines over files, as the processes of a run do."""
-    for number in range(3):
-        write(folder / f"{number}.jsonl", lines[number::3])
-    return JsonlStore([folder])
+StoreOf = Callable[[Lines], Store]
 
 
-def memory(lines: Lines, folder: Path) -> MemoryStore:  # noqa: ARG001 - as every store
-    return MemoryStore(lines)
+@pytest.fixture
+def store_of(tmp_path: Path) -> StoreOf:
+    """Return a function that spreads lines over several files, like the processes of a run."""
+
+    def store(lines: Lines) -> JsonlStore:
+        for number in range(3):
+            write(tmp_path / f"{number}.jsonl", lines[number::3])
+        return JsonlStore([tmp_path])
+
+    return store
 
 
-@pytest.fixture(params=[jsonl, memory], ids=lambda each: each.__name__)
-def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Lines], Store]:
-    return lambda lines: request.param(lines, tmp_path)
-
-
-def test_a_trace_id_and_a_request_id(store_of: Callable[[Lines], Store]) -> None:
-    """Both lead to all lines of the trace, from all services, in order; a part of an id leads nowhere."""
-    api, payments = Emitting(), Emitting("payments", "127.0.0.1:8001")
+def test_trace_id_and_request_id_find_all_lines_of_a_trace(store_of: StoreOf) -> None:
+    """Both ids return the lines of all services in order; a part of an id returns nothing."""
+    api, payments = FakeService(), FakeService("payments", PAYMENTS)
     api.finish(T0 + 2, 5, trace_id="a" * 32, request_id="mine")
     payments.finish(T0 + 1, 3, trace_id="a" * 32, request_id="mine")
     api.line(T0, "Hello", "a" * 32)
     api.line(T0, "Of another", "b" * 32, text="a" * 32 + " mine")
     store = store_of([*api.lines, *payments.lines])
     for any_id in ("a" * 32, "mine"):
-        traced = store.trace(any_id)
-        assert ("a" * 32,) == traced.trace_ids
-        assert ["Hello", "Request finished", "Request finished"] == [line.fields["message"] for line in traced.lines]
-        assert [T0, T0 + 1, T0 + 2] == [line.at for line in traced.lines]
+        found = store.trace(any_id)
+        assert ("a" * 32,) == found.trace_ids
+        assert ["Hello", "Request finished", "Request finished"] == [line.fields["message"] for line in found.lines]
+        assert [T0, T0 + 1, T0 + 2] == [line.at for line in found.lines]
     for any_id in ("a" * 31, "min", "", "%", "' OR 1=1 --", '"', "\x1b[31m"):
-        assert Traced((), ()) == store.trace(any_id)
+        assert TraceLines((), ()) == store.trace(any_id)
 
 
-def test_a_trace_id_that_is_a_request_id_elsewhere(store_of: Callable[[Lines], Store]) -> None:
-    """An id that is a trace's is that trace alone; a request id of two traces is both."""
-    api = Emitting()
+def test_trace_ids_take_precedence_over_request_ids(store_of: StoreOf) -> None:
+    """An id that is a trace id returns only that trace; a request id of two traces returns both."""
+    api = FakeService()
     api.finish(T0, 5, trace_id="one", request_id="two")
     api.finish(T0 + 1, 5, trace_id="two", request_id="three")
     api.finish(T0 + 2, 5, trace_id="four", request_id="three")
@@ -65,48 +63,94 @@ def test_a_trace_id_that_is_a_request_id_elsewhere(store_of: Callable[[Lines], S
     assert ("four", "two") == store.trace("three").trace_ids
 
 
-def observed(scrapes: Sequence[Scrape]) -> list[tuple[object, ...]]:
-    return [(each.start, each.end, each.instance, each.series, each.reset) for each in histograms.increases(scrapes)]
+def total(counts: Counts) -> tuple[int, int]:
+    return sum(counts.slow), sum(counts.fast)
 
 
-def named(scrapes: Sequence[Scrape]) -> set[tuple[object, ...]]:
-    """Return the exemplars of all scrapes but the first; their times are rounded by Prometheus."""
-    found = [exemplar for each in histograms.increases(scrapes) for _, exemplar in each.exemplars]
-    return {(each.trace_id, each.span_id, round(each.value, 9)) for each in found}
+def test_fields_are_counted_exactly(store_of: StoreOf) -> None:
+    """Slow and fast requests are counted for every value of every field, with special characters in both."""
+    api, values = FakeService(), [None, "ä\u202e", 'q"uo\\te', ["x", 1], {"a": None}, 1.5, True, "once"]
+    for number in range(22):
+        line = api.finish(T0 + number, 900 if number % 2 else 9, user_id=number % 3, db_ms=number, fault="x")
+        line |= {"note": values[min(number // 3, 7)], 'a/b~c k"\\e.y[0]': number % 2, "$.status": 1, "": "empty"}
+        line |= {"sometimes": True} if number < 4 else {}
+    api.finish(T0 + 100, 900, user_id=5)
+    other = FakeService("payments", PAYMENTS)
+    other.finish(T0, 900)
+    found = store_of([*api.lines, *other.lines]).count_fields(
+        "api", Window(T0, T0 + 21), 500, ("*_ms", "timestamp", "fault*")
+    )
+    assert (11, 11) == total(found.counts)
+    assert {"db_ms": (121, 110), "duration_ms": (9900, 99)} == found.sums
+    assert [T0 + 1, T0 + 3] == [line.at for line in found.slow_lines[:2]]
+    fields = {field.name: field for field in found.fields}
+    assert {"user_id", "note", "sometimes", "route", 'a/b~c k"\\e.y[0]', "$.status", ""} <= set(fields)
+    assert not [name for name in fields if name.endswith("_ms") or name.startswith("fault")]
+    assert (3, 22) == (fields["user_id"].distinct, sum(total(fields["user_id"].present)))
+    assert (2, 2) == total(fields["sometimes"].present)
+    values_of = {
+        name: {json.dumps(json.loads(value.json or "")): total(value.counts) for value in field.values}
+        for name, field in fields.items()
+    }
+    assert {"0": (4, 4), "1": (4, 3), "2": (3, 4)} == values_of["user_id"]
+    assert {"1": (11, 0)} == values_of['a/b~c k"\\e.y[0]']
+    assert {"1": (11, 11)} == values_of["$.status"]
+    assert {"true": (2, 2)} == values_of["sometimes"]
+    # Values that only one request has are left out, and those that are never slow.
+    assert 8 == fields["note"].distinct
+    assert json.dumps("once") not in values_of["note"]
+    assert {json.dumps(value) for value in values[:7]} == set(values_of["note"])
 
 
-@pytest.mark.parametrize("window", [Window(T0, T0 + 30), Window(T0 + 10.05, T0 + 20), Window(0, 1e11)], ids=str)
-def test_counts_are_exact(window: Window, store_of: Callable[[Lines], Store]) -> None:
-    """Every number is that of the plainest Python, for every field and value."""
-    lines = requests(7, 60, users=8).lines
-    for number, line in enumerate(lines):
-        line["note"] = [None, "ä\u202e", 'q"uo\\te', ["x", 1], {"a": None}, 1.5, True][number % 7]
-        line.update({"a/b~c": number % 3, 'k"\\e.y[0]': number % 2, "$.status": 1, "": number % 4})
-        line.update({"sometimes": number % 5} if number % 3 else {})
-    asked: tuple[Any, ...] = ("api", window, 500.0, ("*_ms", "timestamp", "fault*"))
-    ours, plain = store_of(lines).tally(*asked), MemoryStore(lines).tally(*asked)
-    assert plain.counts == ours.counts
-    assert [field._replace(values=()) for field in plain.fields] == [field._replace(values=()) for field in ours.fields]
-    for theirs, field in zip(plain.fields, ours.fields, strict=True):
-        assert set(theirs.values) == set(field.values), field.name
-    assert plain.slow_lines == ours.slow_lines
-    assert {name: pytest.approx(both) for name, both in plain.sums.items()} == ours.sums
+def test_requests_processes_and_runs(store_of: StoreOf) -> None:
+    """Rates, finished requests, process events and runs contain exactly what was written."""
+    api = FakeService()
+    api.start(T0 - 2)
+    first = api.finish(T0 + 0.25, 5, request_id=f"{RUN}-0-1")
+    api.finish(T0 + 0.75, 600, request_id="other", status=503)
+    api.finish(T0 + 3.5, 5, request_id=f"{RUN}-0-2")
+    api.stop(T0 + 5)
+    api.start(T0 + 6)
+    load = [sent(T0, 1), sent(T0 + 1, 2, None), sent(T0 - 50, 1, run="earlier")]
+    store = store_of([*api.lines, *load])
+    instance = api.instance
+    first_second, fourth_second = store.rates("api", 500)
+    assert (T0, T0 + 1, instance, 2, 1) == first_second[:5]
+    assert first_second.arrived == pytest.approx(T0 + 0.15)
+    assert Interval(T0 + 3, T0 + 4, instance, 1, 0) == fourth_second
+    assert [f"{RUN}-0-1", "other", f"{RUN}-0-2"] == [each.request_id for each in store.finished("api")]
+    of_run = store.finished("api", f"{RUN}-")
+    assert (T0 + 0.25, instance, first["trace_id"], f"{RUN}-0-1", "GET", "/users/{user_id}", "200") == of_run[0]
+    assert 2 == len(of_run)
+    totals = {("/users/{user_id}", "200"): 2, ("/users/{user_id}", "503"): 1}
+    assert [
+        ProcessEvent(T0 - 2, instance, "service.started", None),
+        ProcessEvent(T0 + 5, instance, "service.stopped", T0 + 3.5, totals),
+        ProcessEvent(T0 + 6, instance, "service.started", T0 + 3.5),
+    ] == store.process_events("api")
+    assert [Run("earlier", T0 - 50, 1), Run(RUN, T0, 2)] == store.runs()
+    assert [(f"{RUN}-0-1", "200", 12.5), (f"{RUN}-0-2", None, 12.5)] == [
+        (each.request_id, each.status, each.client_ms) for each in store.sent(RUN)
+    ]
+    for unknown in ("unknown", "%", "'"):
+        assert not any(
+            [store.rates(unknown, 500), store.finished(unknown), store.scrapes(unknown), store.sent(unknown)]
+        )
 
 
-def test_everything_else_agrees(store_of: Callable[[Lines], Store]) -> None:
-    """Rates, scrapes with their exemplars, lives, runs and what was sent are those of the plainest Python."""
-    lines = run(3, replicas=2, restart=True).lines
-    lines += [sent(T0 + number, number, None if number % 9 == 0 else 200) for number in range(40)]
-    lines += [sent(T0 - 50, 1, run="earlier")]
-    ours, plain = store_of(lines), MemoryStore(lines)
-    assert plain.rates("api", 500) == ours.rates("api", 500)
-    assert observed(plain.scrapes("api")) == observed(ours.scrapes("api"))
-    assert named(plain.scrapes("api")) == named(ours.scrapes("api"))
-    assert plain.lives("api") == ours.lives("api")
-    assert plain.runs() == ours.runs()
-    assert plain.sent(RUN) == ours.sent(RUN)
-    assert plain.finished("api", f"{RUN}-") == ours.finished("api", f"{RUN}-")
-    theirs, known = plain.searched(), ours.searched()
-    assert (theirs.services, theirs.unreadable) == (known.services, known.unreadable)
-    for nobody in ("nobody", "%", "'"):
-        assert not any([ours.rates(nobody, 500), ours.finished(nobody), ours.scrapes(nobody), ours.sent(nobody)])
+def test_scrapes(store_of: StoreOf) -> None:
+    """Every scrape has the cumulative counts of each series, and the exemplars that are new."""
+    api = FakeService()
+    api.finish(T0 + 0.5, 20, route="/users")
+    api.scrape(T0 + 1)
+    line = api.finish(T0 + 1.5, 600, route="/users")
+    api.finish(T0 + 1.75, 20, route="/orders", method="POST", status=201)
+    api.scrape(T0 + 2)
+    first, second = store_of(api.lines).scrapes("api")
+    users, orders = Series("GET", "/users", "200"), Series("POST", "/orders", "201")
+    assert (T0 + 1, T0 + 2, api.instance) == (first.at, second.at, second.instance)
+    assert {users} == set(first.series)
+    assert {users: 2, orders: 1} == {series: histogram.total for series, histogram in second.series.items()}
+    buckets = second.series[users].buckets
+    assert (0, 1, 1, 2, 2) == tuple(buckets[bound] for bound in (0.01, 0.025, 0.5, 1.0, float("inf")))
+    assert Exemplar(line["trace_id"], line["span_id"], 0.6, T0 + 1.5) == second.series[users].exemplars[1.0]

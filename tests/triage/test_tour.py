@@ -1,4 +1,4 @@
-"""The tour's words, and decisions that no real server can be brought to; those are in tests/stack/test_tour.py."""
+"""The output and decisions of the tour; tests/stack/test_tour.py runs it against real servers."""
 
 import io
 import json
@@ -9,199 +9,207 @@ from pathlib import Path
 
 import pytest
 
-from tests.triage.answering import Answering
-from tests.triage.conftest import Typed
-from tests.triage.test_harmless import NASTY
-from triage.model import Exemplar, Line
-from triage.screen import Screen
-from triage.spike import Spike
-from triage.stores import StoreError
-from triage.stores._http import Server
-from triage.stores._promql import Named
+from tests.triage.conftest import RunCli
+from tests.triage.fake_servers import FakeServer
+from tests.triage.test_console import HOSTILE
+from triage.console import Console
+from triage.endpoints import Endpoints, read_endpoints
+from triage.errors import StoreError
+from triage.models import Exemplar, LogLine
+from triage.spikes import Spike
+from triage.stores.client import HttpClient
+from triage.stores.prometheus import LabelledExemplar
 from triage.tour import guide
-from triage.tour.guide import RESTING, WHOLE, Guide, Outcome
-from triage.tour.hops import MENDS, BrokenError, Hop, RestingError
-from triage.tour.places import Places, places
-from triage.tour.reading import Reading
-from triage.tour.say import Voice
-from triage.tour.spikes import Found
-from triage.tour.walk import Walk, Walked
+from triage.tour.guide import NO_REQUESTS, WORKING, Guide, Outcome
+from triage.tour.output import Output, SlowRequest
+from triage.tour.steps import FIXES, AlloyFailures, BrokenStepError, NoRequestsError, Step, StepChecker, Success
 
 T0 = 1_795_571_578.0
-DOT = Exemplar("01a2", "5a", 2.0, T0)
-WALKED = Walked(Named(DOT, {"method": "GET", "route": "/users", "status": "200"}), [Line(T0, {"message": "Hello"})])
+EXEMPLAR = Exemplar("01a2", "5a", 2.0, T0)
+LABELLED = LabelledExemplar(EXEMPLAR, {"method": "GET", "route": "/users", "status": "200"})
+SUCCESS = Success(LABELLED, [LogLine(T0, {"message": "Hello"})])
+SLOW_REQUEST = SlowRequest(Spike(T0, T0 + 200, 3, 30), LABELLED, SUCCESS.lines)
 FAILURES = 'prometheus_sd_refresh_failures_total{component_id="discovery.docker.ours"} %d\n'
 SENT = 'loki_write_request_duration_seconds_count{status_code="%s"} %d\n'
 
 
 @pytest.fixture
-def at(servers: Answering) -> Iterator[Places]:
-    found = places(servers.environment())
+def endpoints(server: FakeServer) -> Iterator[Endpoints]:
+    found = read_endpoints(overrides=server.environment())
     with ExitStack() as stack:
-        for server in (found.api, found.prometheus, found.loki, found.alloy, found.grafana):
-            stack.enter_context(server)
+        for client in (found.api, found.prometheus, found.loki, found.alloy, found.grafana):
+            stack.enter_context(client)
         yield found
 
 
-def voice(at: Places) -> tuple[Voice, io.StringIO]:
-    said = io.StringIO()
-    return Voice(Screen(said), at), said
+def make_output(endpoints: Endpoints) -> tuple[Output, io.StringIO]:
+    printed = io.StringIO()
+    return Output(Console(printed), endpoints), printed
 
 
-def test_each_thing_is_said_once(at: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A hiccup is not said, a broken hop once with its mend, and that it works again; a health check can tell."""
-    alloy = Outcome(Hop.ALLOY, broken=BrokenError(Hop.ALLOY, "Alloy does not answer"))
-    whole, rests, waits = Outcome(WHOLE, walked=WALKED), Outcome(RESTING), Outcome(None)
-    voice_, said = voice(at)
-    healthy = tmp_path / "whole"
-    guided, now = Guide(at, voice_, healthy, T0), T0
+def test_changes_are_printed_once(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A broken step is printed once, with its fix, if it lasts; so is that it works again. The health file follows."""
+    alloy = Outcome(Step.ALLOY, broken=BrokenStepError(Step.ALLOY, "Alloy does not respond"))
+    working, idle, unknown = Outcome(WORKING, success=SUCCESS), Outcome(NO_REQUESTS), Outcome(None)
+    output, printed = make_output(endpoints)
+    healthy = tmp_path / "healthy"
+    guided, now = Guide(endpoints, output, healthy, T0), T0
 
-    def looks(outcome: Outcome, times: int) -> str:
+    def after(outcome: Outcome, times: int) -> str:
+        """Return what is printed if that many checks have an outcome."""
         nonlocal now
-        monkeypatch.setattr(guide, "look", lambda *_: outcome)
-        before = len(said.getvalue())
+        monkeypatch.setattr(guide, "check", lambda *_: outcome)
+        before = len(printed.getvalue())
         for _ in range(times):
             now += 5
-            guided.look(now)
-        return said.getvalue()[before:]
+            guided.check(now)
+        return printed.getvalue()[before:]
 
-    assert 1 == looks(alloy, 5).count("Still starting: Alloy does not answer.")
+    assert 1 == after(alloy, 5).count("Still starting: Alloy does not respond.")
     assert not healthy.exists()
-    assert 1 == looks(whole, 5).count("The walk works: Prometheus names a request of 2.00 s, and its line is in Loki.")
+    works = "Every step works: Prometheus has a request that took 2.00 s, and its log line is in Loki."
+    assert 1 == after(working, 5).count(works)
     assert healthy.exists()
-    assert "" == looks(alloy, 1) + looks(whole, 1) + looks(waits, 3)
+    assert "" == after(alloy, 1) + after(working, 1) + after(unknown, 3)
     healthy.unlink()
-    broken = looks(alloy, 10)
-    assert 1 == broken.count("The walk breaks here: Alloy\n")
-    assert all(mend in broken for mend in MENDS[Hop.ALLOY])
+    broken = after(alloy, 10)
+    assert 1 == broken.count("Broken step: Alloy\n")
+    assert all(fix in broken for fix in FIXES[Step.ALLOY])
     assert not healthy.exists()
-    assert 1 == looks(whole, 5).count("The walk works again")
-    assert 1 == looks(rests, 20).count("Nobody makes requests: start a run at http://localhost:8089.")
+    assert 1 == after(working, 5).count("Every step works again")
+    assert 1 == after(idle, 20).count("There are no requests: start a run at http://localhost:8089.")
 
 
-def test_lost_lines_are_said_once(at: Places, servers: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as the recorded ratio says so, and again after it was well."""
-    monkeypatch.setattr(guide, "look", lambda *_: Outcome(WHOLE, walked=WALKED))
-    servers.answers["/prometheus/api/v1/query_range"] = 200, json.dumps({"data": {"result": []}})
-    voice_, said = voice(at)
-    guided = Guide(at, voice_, None, T0)
+def test_lost_lines_are_printed_once(endpoints: Endpoints, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A low ratio of stored lines is printed when it appears, and when it appears again."""
+    monkeypatch.setattr(guide, "check", lambda *_: Outcome(WORKING, success=SUCCESS))
+    server.responses["/prometheus/api/v1/query_range"] = 200, json.dumps({"data": {"result": []}})
+    output, printed = make_output(endpoints)
+    guided = Guide(endpoints, output, None, T0)
     lost = [{"metric": {"job": "api"}, "value": [T0, "0.885"]}]
     for result in (lost, lost, [], lost):
-        servers.answers["/prometheus/api/v1/query"] = 200, json.dumps({"data": {"result": result}})
-        guided.look(T0)
+        server.responses["/prometheus/api/v1/query"] = 200, json.dumps({"data": {"result": result}})
+        guided.check(T0)
 
-    assert 2 == said.getvalue().count("Lines are lost: of those that api wrote in ten minutes, 88.5% are stored.")
-    assert "/prometheus/api/v1/query?query=job:log_lines_stored:ratio10m < 0.99" in servers.asked
+    expected = "Log lines are lost: Loki has 88.5% of what api wrote in the last ten minutes."
+    assert 2 == printed.getvalue().count(expected)
+    assert "/prometheus/api/v1/query?query=job:log_lines_stored:ratio10m < 0.99" in server.gets
 
 
 @pytest.mark.parametrize(
-    ("pages", "others", "hop"),
+    ("pages", "others", "step"),
     [
-        ([SENT % (204, 5), SENT % (204, 9)], False, Hop.STDOUT),
-        ([SENT % (204, 5) + SENT % (429, 0), SENT % (204, 5) + SENT % (429, 3)], False, Hop.LOKI),
-        ([SENT % (204, 5), SENT % (204, 9)], True, Hop.ALLOY),
+        ([SENT % (204, 5), SENT % (204, 9)], False, Step.STDOUT),
+        ([SENT % (204, 5) + SENT % (429, 0), SENT % (204, 5) + SENT % (429, 3)], False, Step.LOKI),
+        ([SENT % (204, 5), SENT % (204, 9)], True, Step.ALLOY),
     ],
 )
-def test_who_lost_the_lines(at: Places, servers: Answering, pages: list[str], others: bool, hop: Hop) -> None:  # noqa: FBT001
-    """Loki, if it refuses; Alloy, if it brought others; else nobody read them."""
-    reading = Reading(at.alloy)
+def test_which_step_lost_lines(
+    endpoints: Endpoints,
+    server: FakeServer,
+    pages: list[str],
+    others: bool,  # noqa: FBT001
+    step: Step,
+) -> None:
+    """Loki, if it rejects requests; Alloy, if other lines arrive; else the service's stdout is not read."""
+    alloy = AlloyFailures(endpoints.alloy)
     for later, page in enumerate(pages, start=1):
-        servers.answers["/alloy/metrics"] = 200, page
-        reading.look(T0 + later)
+        server.responses["/alloy/metrics"] = 200, page
+        alloy.check(T0 + later)
 
-    assert hop == reading.blame(DOT, T0 + 31, others=others).hop
+    assert step == alloy.explain_missing_lines(EXEMPLAR, T0 + 31, others_arrived=others).step
 
 
-def test_an_engine_that_does_not_answer(at: Places, servers: Answering) -> None:
-    """Alloy counts it, and calls itself healthy; that it failed once before is no trouble now."""
-    reading = Reading(at.alloy)
+def test_docker_does_not_respond(endpoints: Endpoints, server: FakeServer) -> None:
+    """A recent increase of Alloy's discovery failures is a broken step; older failures are not."""
+    alloy = AlloyFailures(endpoints.alloy)
     for failures, later in ((7, 0), (7, 5)):
-        servers.answers["/alloy/metrics"] = 200, FAILURES % failures
-        reading.look(T0 + later)
-    servers.answers["/alloy/metrics"] = 200, FAILURES % 8
-    with pytest.raises(BrokenError) as broken:
-        reading.look(T0 + 10)
+        server.responses["/alloy/metrics"] = 200, FAILURES % failures
+        alloy.check(T0 + later)
+    server.responses["/alloy/metrics"] = 200, FAILURES % 8
+    with pytest.raises(BrokenStepError) as broken:
+        alloy.check(T0 + 10)
 
-    assert Hop.PROXY == broken.value.hop
-    reading.look(T0 + 60)
+    assert Step.PROXY == broken.value.step
+    alloy.check(T0 + 60)
 
 
-def test_an_id_that_is_none_is_never_asked_for(at: Places, servers: Answering) -> None:
-    """Whatever a server names, no query is made of it, and the walk has nothing to go along."""
+def test_invalid_ids_are_not_queried(endpoints: Endpoints, server: FakeServer) -> None:
+    """A trace id from a server that is not valid never becomes part of a query."""
     line = 'http_request_duration_seconds_bucket{le="0.5"} 1 # {trace_id="x\\"} or {a=~\\".+",span_id="5a"} 0.1 %f\n'
-    well = {"data": {"activeTargets": [{"labels": {"job": "api"}, "health": "up", "lastError": ""}]}}
-    servers.answers |= {
+    targets = {"data": {"activeTargets": [{"labels": {"job": "api"}, "health": "up", "lastError": ""}]}}
+    server.responses |= {
         "/api/readyz": (200, ""),
         "/api/metrics": (200, line % T0),
         "/alloy/metrics": (200, ""),
         "/loki/ready": (200, "ready"),
-        "/prometheus/api/v1/targets": (200, json.dumps(well)),
+        "/prometheus/api/v1/targets": (200, json.dumps(targets)),
         "/grafana/api/datasources/uid/prometheus/health": (200, "{}"),
         "/grafana/api/datasources/uid/loki/health": (200, "{}"),
     }
-    with pytest.raises(RestingError):
-        Walk(at).step(T0)
+    with pytest.raises(NoRequestsError):
+        StepChecker(endpoints).check(T0)
 
-    assert not [asked for asked in servers.asked if "or {a" in asked]
-
-
-@pytest.mark.parametrize("nasty", NASTY)
-def test_nothing_acts_on_the_terminal(at: Places, nasty: str) -> None:
-    """Not in a line, a label, or what a server says."""
-    voice_, said = voice(at)
-    dot = Named(DOT, {"method": nasty, "route": nasty, "status": nasty})
-    lines = [Line(T0, {"service": nasty, "level": nasty, "message": nasty, "status": nasty})]
-    voice_.story(Found(Spike(T0, T0 + 9, 3, 30), dot, lines), T0)
-    voice_.broken(BrokenError(Hop.SCRAPE, nasty), T0)
-    voice_.lost(nasty, 0.5, T0)
-
-    assert said.getvalue().replace("\n", "").isprintable()
+    assert not [path for path in server.gets if "or {a" in path]
 
 
-def test_the_readme_shows_it(at: Places) -> None:
-    """All that is the same in every run stands there as it is printed, in the terminal of docker compose."""
-    voice_, said = voice(at)
-    voice_.welcome()
-    voice_.story(Found(Spike(T0, T0 + 200, 3, 30), WALKED.dot, WALKED.lines), T0)
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_hostile_text(endpoints: Endpoints, hostile: str) -> None:
+    """No text of a line, a label or a server can control the terminal."""
+    output, printed = make_output(endpoints)
+    exemplar = LabelledExemplar(EXEMPLAR, {"method": hostile, "route": hostile, "status": hostile})
+    lines = [LogLine(T0, {"service": hostile, "level": hostile, "message": hostile, "status": hostile})]
+    output.spike(SlowRequest(Spike(T0, T0 + 9, 3, 30), exemplar, lines), T0)
+    output.broken(BrokenStepError(Step.SCRAPE, hostile), T0)
+    output.lost_lines(hostile, 0.5, T0)
+
+    assert printed.getvalue().replace("\n", "").isprintable()
+
+
+def test_readme(endpoints: Endpoints) -> None:
+    """The README shows the output of the tour, apart from what differs between runs."""
+    output, printed = make_output(endpoints)
+    output.welcome()
+    output.spike(SLOW_REQUEST, T0)
     differs = re.compile(r"\d\d:|from=|01a2|One of them")
-    always = [line for line in said.getvalue().splitlines() if line and not differs.search(line)]
+    always = [line for line in printed.getvalue().splitlines() if line and not differs.search(line)]
     readme = (Path(__file__).parents[2] / "README.md").read_text()
 
     shown = [line.removeprefix("tour-1  | ") for line in readme.splitlines() if line.startswith("tour-1")]
     assert [] == [line for line in always if line not in shown]
 
 
-def test_a_spike_is_pinned(at: Places) -> None:
-    """Its link has a minute on both sides, in milliseconds; the request's link has the moment it ended."""
-    voice_, said = voice(at)
-    voice_.story(Found(Spike(T0, T0 + 200, 3, 30), WALKED.dot, WALKED.lines), T0)
+def test_links(endpoints: Endpoints) -> None:
+    """The link to a spike has a margin of a minute on both sides, and the link to a request is around its end."""
+    output, printed = make_output(endpoints)
+    output.spike(SLOW_REQUEST, T0)
 
-    assert "http://localhost:3000/d/service?from=1795571518000&to=1795571838000\n" in said.getvalue()
-    assert "/d/trace-logs?var-trace_id=01a2&time=1795571578000&time.window=600000\n" in said.getvalue()
-    assert "3 of 30 requests took longer than 500 ms" in said.getvalue()
+    assert "http://localhost:3000/d/service?from=1795571518000&to=1795571838000\n" in printed.getvalue()
+    assert "/d/trace-logs?var-trace_id=01a2&time=1795571578000&time.window=600000\n" in printed.getvalue()
+    assert "3 of 30 requests took longer than 500 ms" in printed.getvalue()
 
 
-def test_what_is_said_of_a_server(servers: Answering) -> None:
-    """One sentence with its name, its address and its own words, whatever is wrong."""
-    servers.answers |= {"/no": (503, '{"message": "not\\n yet"}'), "/text": (200, "<html>"), "/other": (200, "[]")}
-    with Server("Loki", servers.url) as loki, Server("Loki", "http://127.0.0.1:1") as nobody:
-        with pytest.raises(StoreError, match=f"^Loki at {servers.url} refuses with 503: not yet$"):
+def test_errors_of_servers(server: FakeServer) -> None:
+    """They are one sentence with the server's name, its address and its own message."""
+    server.responses |= {"/no": (503, '{"message": "not\\n yet"}'), "/text": (200, "<html>"), "/other": (200, "[]")}
+    with HttpClient("Loki", server.url) as loki, HttpClient("Loki", "http://127.0.0.1:1") as stopped:
+        with pytest.raises(StoreError, match=f"^Loki at {server.url} responded with 503: not yet$"):
             loki.json("/no")
-        with pytest.raises(StoreError, match=f"^Loki at {servers.url} answers no JSON: <html>$"):
+        with pytest.raises(StoreError, match=f"^Loki at {server.url} did not respond with JSON: <html>$"):
             loki.json("/text")
-        with pytest.raises(StoreError, match=f"^What answers at {servers.url} is not Loki"), loki.understood():
+        with pytest.raises(StoreError, match=f"^The server at {server.url} is not Loki"), loki.parsing():
             assert loki.json("/other")["data"]
-        with pytest.raises(StoreError, match=r"^Loki at http://127.0.0.1:1 does not answer: Connection refused$"):
-            nobody.json("/")
+        with pytest.raises(StoreError, match=r"^Loki at http://127.0.0.1:1 does not respond: Connection refused$"):
+            stopped.json("/")
 
 
 @pytest.mark.parametrize(
     ("variable", "value"), [("LOKI_URL", "loki:3100"), ("API_URL", "\x1b[31m"), ("GRAFANA_PORT", "99999")]
 )
-def test_a_wrong_place(typed: Typed, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    """One sentence names the variable, and exit code 2."""
+def test_invalid_addresses(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """The error is one sentence with the name of the variable, and exit code 2."""
     monkeypatch.setenv(variable, value)
-    code, out, err = typed("tour", "--once")
+    code, out, err = run_cli("tour", "--once")
 
     assert (2, "", 1) == (code, out, err.count("\n"))
     assert err.startswith(f"{variable} is ")

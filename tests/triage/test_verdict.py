@@ -1,4 +1,4 @@
-"""A run passes, fails or is not valid, and says why; whatever its lines are made of."""
+"""The verdict on a load run without the stack: PASS, FAIL or INVALID, and why."""
 
 import json
 import re
@@ -7,101 +7,106 @@ from pathlib import Path
 
 import pytest
 
-from tests.triage.conftest import Typed
-from tests.triage.emitting import RUN, T0
-from tests.triage.running import Running, about, running
-from tests.triage.test_harmless import NASTY
+from tests.triage.conftest import RunCli
+from tests.triage.fake_runs import FakeRun, fake_run, run_line
+from tests.triage.fake_service import RUN, T0
+from tests.triage.test_console import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 THRESHOLDS = ROOT / "loadtest/thresholds.toml"
 
 
 @pytest.fixture
-def judged(typed: Typed, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Write a run, and ask for its verdict without the stack."""
+def judged(run_cli: RunCli, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that writes a run and judges it without the stack."""
 
-    def judge(run: Running, *words: object, **written: object) -> tuple[int, str, str]:
+    def judge(run: FakeRun, *words: object, **written: object) -> tuple[int, str, str]:
         run.write(tmp_path, **written)  # type: ignore[arg-type]
-        return typed("verdict", "--runs", tmp_path, "--thresholds", THRESHOLDS, "--no-stack", *words)
+        return run_cli("verdict", "--runs", tmp_path, "--thresholds", THRESHOLDS, "--no-stack", *words)
 
     return judge
 
 
-def slow(run: Running) -> Running:
-    """Let two of a hundred requests be slower than the objective."""
+def slow(run: FakeRun) -> FakeRun:
+    """Make two of a hundred requests slower than the objective."""
     for line in run.requests[::50]:
         line["client_ms"] = 600.0
     return run
 
 
-def test_pass(judged: Typed, tmp_path: Path) -> None:
-    """A run that keeps its thresholds is 0, and leaves its verdict in its folder for machines and pull requests."""
-    code, out, err = judged(running())
+def test_pass(judged: RunCli, tmp_path: Path) -> None:
+    """A run that meets its thresholds exits with 0; the verdict is written to its folder as JSON and Markdown."""
+    code, out, err = judged(fake_run())
     assert (0, "") == (code, err)
     assert out.startswith(f"Run {RUN} of http://127.0.0.1:8000: PASS\n")
-    told = json.loads((tmp_path / RUN / "verdict.json").read_text())
-    assert ("PASS", "", 1000, None) == (told["verdict"], told["why"], told["overall"]["requests"], told["dead_links"])
-    assert judged(running(), "--json")[1] == (tmp_path / RUN / "verdict.json").read_text()
-    assert judged(running(), "--markdown")[1] == (tmp_path / RUN / "verdict.md").read_text()
+    verdict = json.loads((tmp_path / RUN / "verdict.json").read_text())
+    assert ("PASS", "", 1000, None) == (
+        verdict["verdict"],
+        verdict["why"],
+        verdict["overall"]["requests"],
+        verdict["dead_links"],
+    )
+    assert judged(fake_run(), "--json")[1] == (tmp_path / RUN / "verdict.json").read_text()
+    assert judged(fake_run(), "--markdown")[1] == (tmp_path / RUN / "verdict.md").read_text()
 
 
-def test_fail(judged: Typed) -> None:
-    """One threshold that is not kept is 1, and the slowest requests are there with what the server did not see."""
-    code, out, _ = judged(slow(running()))
+def test_fail(judged: RunCli) -> None:
+    """A threshold that is not met exits with 1; the slowest requests are listed with their time outside the server."""
+    code, out, _ = judged(slow(fake_run()))
     assert code == 1
-    assert re.search(r"overall +p99_ms +600.0 ms  at most 500.0 ms +not kept", out)
-    told = json.loads(judged(slow(running()), "--json")[1])
-    assert told["why"] == "overall p99_ms is 600.0 ms, the threshold is 500.0 ms"
-    first = told["requests"][0]
+    assert re.search(r"overall +p99_ms +600.0 ms  at most 500.0 ms +not met", out)
+    verdict = json.loads(judged(slow(fake_run()), "--json")[1])
+    assert verdict["why"] == "overall p99_ms is 600.0 ms, the threshold is 500.0 ms"
+    first = verdict["requests"][0]
     assert first["difference_ms"] == round(600.0 - first["server_ms"], 3)
     link = f"/d/trace-logs?var-trace_id={first['trace_id']}&time={(T0 + 0.6) * 1000:.0f}&time.window=600000"
     assert first["link"] == f"http://localhost:3000{link}"
 
 
-def test_failed_requests(judged: Typed) -> None:
-    """All that failed are shown beside the slowest, at most fifty in all, and a share of them is a threshold."""
-    run = running()
+def test_failed_requests(judged: RunCli) -> None:
+    """Failed requests are listed after the slowest, fifty in all, and their share has a threshold."""
+    run = fake_run()
     for number, line in enumerate(run.requests[:60]):
         line["status"] = 503 if number % 2 else None
     code, out, _ = judged(run)
     assert code == 1
-    assert re.search(r"overall +failures +6.00% +at most 0.10% +not kept", out)
+    assert re.search(r"overall +failures +6.00% +at most 0.10% +not met", out)
     assert "... and 20 more that failed" in out
-    told = json.loads(judged(run, "--json")[1])
+    verdict = json.loads(judged(run, "--json")[1])
     assert [("slow", 10), ("failed", 40)] == [
-        (why, sum(each["why"] == why for each in told["requests"])) for why in ("slow", "failed")
+        (why, sum(each["why"] == why for each in verdict["requests"])) for why in ("slow", "failed")
     ]
 
 
-def busy(run: Running) -> Running:
+def busy(run: FakeRun) -> FakeRun:
     for second in range(5):
         run.samples[1][second]["cpu"] = 0.97
     return run
 
 
-def fewer(run: Running) -> Running:
+def fewer(run: FakeRun) -> FakeRun:
     del run.sent[0][:10], run.sent[1][:10]
     return run
 
 
-def late(run: Running) -> Running:
+def late(run: FakeRun) -> FakeRun:
     for line in run.requests[:20]:
         line["late_ms"] = 1_001
     return run
 
 
-def interrupted(run: Running) -> Running:
+def interrupted(run: FakeRun) -> FakeRun:
     run.stopped["interrupted"] = True
     return run
 
 
-def empty(run: Running) -> Running:
+def empty(run: FakeRun) -> FakeRun:
     for lines in run.sent:
         lines.clear()
     return run
 
 
-def absent(run: Running) -> Running:
+def absent(run: FakeRun) -> FakeRun:
     run.started["workers"] = 3
     return run
 
@@ -109,74 +114,74 @@ def absent(run: Running) -> Running:
 @pytest.mark.parametrize(
     ("change", "loop", "written", "why"),
     [
-        (busy, "open", {}, "Generator 1 was busy: 97.0% of its core over five seconds"),
-        (fewer, "open", {}, "Only 49.0 of the planned 50.0 requests each second were sent when they were due"),
-        (late, "open", {}, "Only 49.0 of the planned 50.0 requests each second were sent when they were due"),
-        (fewer, "closed", {}, "the service made them wait. A closed loop hides such waits"),
+        (busy, "open", {}, "Generator 1 was busy: it used 97.0% of its core over five seconds"),
+        (fewer, "open", {}, "Only 49.0 of the planned 50.0 requests per second were sent when they were due"),
+        (late, "open", {}, "Only 49.0 of the planned 50.0 requests per second were sent when they were due"),
+        (fewer, "closed", {}, "they waited for the service. A closed loop hides such delays"),
         (slow, "open", {"lost": (1,)}, "Generator 1 was lost"),
-        (absent, "open", {}, "1 of 3 generators never came"),
-        (interrupted, "open", {}, "The run was interrupted before its end"),
-        (slow, "open", {"stopped": False}, "it is still going on, or it was killed"),
+        (absent, "open", {}, "1 of 3 generators did not start"),
+        (interrupted, "open", {}, "The run was interrupted."),
+        (slow, "open", {"stopped": False}, "it is still running, or it was killed"),
         (empty, "open", {}, "No request was made"),
     ],
 )  # fmt: skip
 def test_invalid(
-    judged: Typed, change: Callable[[Running], Running], loop: str, written: dict[str, object], why: str
+    judged: RunCli, change: Callable[[FakeRun], FakeRun], loop: str, written: dict[str, object], why: str
 ) -> None:
-    """A run that measured nothing is 3 and says why, also where it would fail."""
-    code, out, err = judged(change(running(loop=loop, workers=2)), **written)
+    """A run without valid measurements exits with 3 and the reason, even if it would fail."""
+    code, out, err = judged(change(fake_run(loop=loop, workers=2)), **written)
     assert (3, "") == (code, err)
     assert out.partition("\n")[0].endswith(": INVALID")
     assert why in out
-    told = json.loads(judged(change(running(loop=loop, workers=2)), "--json", **written)[1])
-    assert [reason for reason in told["reasons"] if why in reason]
-    assert len(told["reasons"]) == 1
+    verdict = json.loads(judged(change(fake_run(loop=loop, workers=2)), "--json", **written)[1])
+    assert [reason for reason in verdict["reasons"] if why in reason]
+    assert len(verdict["reasons"]) == 1
 
 
-def test_a_closed_loop_with_a_busy_generator(judged: Typed) -> None:
-    """Who is to blame for too few requests is not told where the generator had no time."""
-    told = json.loads(judged(fewer(busy(running(loop="closed", workers=2))), "--json")[1])
+def test_a_closed_loop_with_a_busy_generator(judged: RunCli) -> None:
+    """Too few requests are not blamed on the service if the generator was busy."""
+    verdict = json.loads(judged(fewer(busy(fake_run(loop="closed", workers=2))), "--json")[1])
     assert ["was busy", "when they were due"] == [
         word
-        for reason in told["reasons"]
-        for word in ("was busy", "the service", "when they were due")
+        for reason in verdict["reasons"]
+        for word in ("was busy", "waited for the service", "when they were due")
         if word in reason
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("[overall]\np9_ms = 5", "overall.p9_ms is nothing that is checked; there are p50_ms, p95_ms"),
-        ("[everything]", "everything is nothing that is checked"),
-        ("overall = 5", "overall is a table, and not 5"),
-        ('[overall]\np99_ms = "5"', "overall.p99_ms is a number, and not '5'"),
-        ("[overall]\np99_ms = true", "overall.p99_ms is a number, and not True"),
-        ("[overall]\np99_ms = nan", "overall.p99_ms is a number, and not nan"),
-        ("[overall]\np99_ms = -1", "overall.p99_ms is 0 or more, and not -1"),
-        ("[overall]\nfailures = 5", "overall.failures is a share from 0 to 1, and not 5"),
-        ("[links]\ndead = 0.5", "links.dead is a whole number, and not 0.5"),
-        ("[reconciliation]\ndead = 0", "reconciliation.dead is nothing that is checked; there are differences"),
+        ("[overall]\np9_ms = 5", "overall.p9_ms is not a known threshold"),
+        ("[everything]", "everything is not a known threshold"),
+        ("overall = 5", "overall is invalid: Input should be a valid dictionary"),
+        ('[overall]\np99_ms = "5"', "overall.p99_ms is invalid: Input should be a valid number, got '5'"),
+        ("[overall]\np99_ms = true", "overall.p99_ms is invalid: Input should be a valid number, got True"),
+        ("[overall]\np99_ms = nan", "overall.p99_ms is invalid: Input should be a finite number, got nan"),
+        ("[overall]\np99_ms = -1", "overall.p99_ms is invalid: Input should be greater than or equal to 0, got -1"),
+        ("[overall]\nfailures = 5", "overall.failures is invalid: Input should be less than or equal to 1, got 5"),
+        ("[links]\ndead = 0.5", "links.dead is invalid: Input should be a valid integer, got 0.5"),
+        ("[reconciliation]\ndead = 0", "reconciliation.dead is not a known threshold"),
         (
             '[routes."GET /nowhere"]\np99_ms = 5',
-            'routes."GET /nowhere" had no request in this run; the routes that had',
+            'routes."GET /nowhere" had no requests in this run; the routes with requests',
         ),
-        ('[routes."GET /x"]\nachieved = 1', 'routes."GET /x".achieved is nothing that is checked'),
-        ("[routes]\np99_ms = 5", "routes.p99_ms is a table, and not 5"),
-        ("overall", "is no TOML: "),
-        ("\x1b[31m\u202e", "is no TOML: "),
-        ('[overall]\n"\u202e\\n" = 5', "is nothing that is checked"),
+        ('[routes."GET /x"]\nachieved = 1', 'routes."GET /x".achieved is not a known threshold'),
+        ("[routes]\np99_ms = 5", "routes.p99_ms is invalid: Input should be a valid dictionary"),
+        ("overall", "is not valid TOML: "),
+        ("\x1b[31m\u202e", "is not valid TOML: "),
+        ('[overall]\n"\u202e\\n" = 5', "is not a known threshold"),
     ],
 )
-def test_bad_thresholds(typed: Typed, tmp_path: Path, text: str, said: str) -> None:
-    """A mistake in the file is one sentence with its name and the key, and 2."""
-    running(seconds=1).write(tmp_path)
+def test_invalid_thresholds(run_cli: RunCli, tmp_path: Path, text: str, message: str) -> None:
+    """A mistake in the file is one sentence with the file and the key, and exit code 2."""
+    fake_run(seconds=1).write(tmp_path)
     file = tmp_path / "mine.toml"
     file.write_text(text)
-    code, out, err = typed("verdict", "--runs", tmp_path, "--thresholds", file, "--no-stack")
+    code, out, err = run_cli("verdict", "--runs", tmp_path, "--thresholds", file, "--no-stack")
     assert (2, "") == (code, out)
     assert err.startswith(str(file))
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert err[:-1].isprintable()
 
@@ -195,37 +200,49 @@ def test_bad_thresholds(typed: Typed, tmp_path: Path, text: str, said: str) -> N
     ],
     ids=repr,
 )
-def test_complaints(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
-    """What cannot be told is one harmless sentence, and 2."""
+def test_errors(run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    """An error is one sanitized sentence, with exit code 2."""
     monkeypatch.chdir(tmp_path)
     Path("t.toml").write_text("")
-    running(seconds=1).write(Path("runs"))
+    fake_run(seconds=1).write(Path("runs"))
     Path("runs/broken").mkdir()
     Path("runs/broken/run.jsonl").write_text("Hello\n")
-    code, out, err = typed("verdict", "--thresholds", "t.toml", "--no-stack", *words)
+    code, out, err = run_cli("verdict", "--thresholds", "t.toml", "--no-stack", *words)
     assert (2, "") == (code, out)
     assert err.endswith(".\n")
     assert err[:-1].isprintable()
 
 
-def test_which_run(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run is named, or is a path, or is the newest."""
+def test_choice_of_the_run(run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, or a path, or the newest one."""
     monkeypatch.chdir(tmp_path)
     for run in ("b", "a"):
-        running(seconds=1, run=run).write(Path("runs"))
+        fake_run(seconds=1, run=run).write(Path("runs"))
     words = ["verdict", "--thresholds", THRESHOLDS, "--no-stack", "--json"]
     for more, name in (([], "a"), (["b"], "b"), ([tmp_path / "runs/b"], "b")):
-        assert name == json.loads(typed(*words, *more)[1])["run"]
+        assert name == json.loads(run_cli(*words, *more)[1])["run"]
 
 
-HOSTILE = [*NASTY, "a|b", "`a`", "``|``", "<b>x</b>", "<!--", "[a](http://evil)", "@everyone #1", "\\|", "$x$", "&lt;"]
+MARKDOWN = [
+    *HOSTILE,
+    "a|b",
+    "`a`",
+    "``|``",
+    "<b>x</b>",
+    "<!--",
+    "[a](http://evil)",
+    "@everyone #1",
+    "\\|",
+    "$x$",
+    "&lt;",
+]
 
 
-def test_hostile_runs(judged: Typed) -> None:
-    """Routes, ids and all other texts act neither on a terminal nor in Markdown, where each row keeps its cells."""
-    run, everything = running(seconds=1), "".join(HOSTILE)
-    for nasty, line in zip(HOSTILE, run.requests[1:], strict=False):
-        line |= {"route": nasty, "method": nasty, "request_id": nasty, "trace_id": nasty, "status": 503}
+def test_hostile_runs(judged: RunCli) -> None:
+    """Text of a run cannot control a terminal, and remains plain text in a single cell in Markdown."""
+    run, everything = fake_run(seconds=1), "".join(MARKDOWN)
+    for hostile, line in zip(MARKDOWN, run.requests[1:], strict=False):
+        line |= {"route": hostile, "method": hostile, "request_id": hostile, "trace_id": hostile, "status": 503}
     run.requests[0].update(client_ms=9e3, status=everything)
     run.started.update(host=everything, profile=everything, loop=everything)
     run.samples[0][0]["worker"] = everything
@@ -236,17 +253,17 @@ def test_hostile_runs(judged: Typed) -> None:
     out = judged(run, "--markdown")[1]
     rows = [line for line in out.splitlines() if line.startswith("|")]
     assert {4, 9} == {len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows}
-    assert len(rows) > len(HOSTILE) > 30
+    assert len(rows) > len(MARKDOWN) > 30
     ours = r"`[^`|<\\]*`|</?(?:code|details|summary)>|\[lines\]\(http://localhost:3000/[^()|<>\s]*\)"
     assert not re.search(r"[<>`@\\\[\]$]|&(?!#\d+;)|://", re.sub(ours, "", out))
 
 
-def test_numbers_that_are_none(judged: Typed) -> None:
-    """What is no number in a line ends neither the verdict nor its JSON."""
-    run = running(seconds=1)
+def test_invalid_numbers(judged: RunCli) -> None:
+    """Invalid numbers in lines break neither the verdict nor its JSON."""
+    run = fake_run(seconds=1)
     run.requests[0].update(client_ms="Infinity", server_ms="NaN", late_ms=[])
     run.requests[1].update(client_ms=None, server_ms=True)
-    run.samples[0].append(about(T0, "generator.sampled", RUN, worker=None, cpu="NaN"))
+    run.samples[0].append(run_line(T0, "generator.sampled", RUN, worker=None, cpu="NaN"))
     _, out, err = judged(run, "--json")
     assert err == ""
     json.loads(out, parse_constant=pytest.fail)

@@ -1,64 +1,56 @@
-"""Where lines and samples are read back from: what the questions may ask of a store, whatever it is."""
+"""Stores of logs, metrics and load runs, behind small protocols so that the commands work with any of them."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from triage.measured import Generator, Measured, RunFacts
-from triage.model import Finished, Interval, Life, Run, Scrape, Searched, Sent, Traced, Window
-from triage.tally import Tally
-
-
-class StoreError(Exception):
-    """A sentence that says what a person has to mend."""
+from triage.models import (
+    FieldCounts,
+    FinishedRequest,
+    Interval,
+    ProcessEvent,
+    Run,
+    Scrape,
+    SentRequest,
+    StoreSummary,
+    TraceLines,
+    Window,
+)
 
 
 class LogStore(Protocol):
-    """Lines. What has to read very many of them is one method, so that a store can do it where they are."""
+    """Log lines."""
 
-    def searched(self) -> Searched:
-        """Say what there is; for the sentences that say that something was not found."""
+    def summary(self) -> StoreSummary:
+        """Return what the store contains, for error messages."""
 
-    def trace(self, any_id: str) -> Traced:
-        """Return the lines with this trace id; if there are none, those of the traces that have this request id."""
+    def trace(self, any_id: str) -> TraceLines:
+        """Return the lines with this trace id or, if there are none, of all traces with this request id."""
 
     def rates(self, service: str, slow_ms: float) -> Sequence[Interval]:
-        """Return the finished requests by second and instance, in order; seconds without any are left out."""
+        """Return the finished requests by second and instance, in order, without empty seconds."""
 
-    def tally(self, service: str, window: Window, slow_ms: float, without: Sequence[str]) -> Tally:
-        """Count the finished requests of a window by the values of every field, but those that a glob names."""
+    def count_fields(self, service: str, window: Window, slow_ms: float, exclude: Sequence[str]) -> FieldCounts:
+        """Count the finished requests of a window by field and value; `exclude` are globs of field names."""
 
-    def finished(self, service: str, prefix: str = "") -> Sequence[Finished]:
-        """Return the finished requests whose request id begins with `prefix`, in order."""
+    def finished(self, service: str, prefix: str = "") -> Sequence[FinishedRequest]:
+        """Return the finished requests whose request id starts with `prefix`, in order."""
 
-    def lives(self, service: str) -> Sequence[Life]:
-        """Return the lines `service.started` and `service.stopped`, in order."""
+    def process_events(self, service: str) -> Sequence[ProcessEvent]:
+        """Return the starts and stops of the service's processes, in order."""
 
 
 class MetricStore(Protocol):
-    """Samples."""
+    """Samples of metrics."""
 
     def scrapes(self, service: str) -> Sequence[Scrape]:
-        """Return what `http_request_duration_seconds` was at each scrape, in order."""
+        """Return `http_request_duration_seconds` at each scrape, in order."""
 
 
 class LoadStore(Protocol):
-    """What the load sent."""
+    """Requests that the load generator sent."""
 
     def runs(self) -> Sequence[Run]:
-        """Return the runs, in the order in which they began."""
+        """Return the load runs in order of their start."""
 
-    def sent(self, run: str) -> Sequence[Sent]:
+    def sent(self, run: str) -> Sequence[SentRequest]:
         """Return the requests of a run, in order."""
-
-
-class RunStore(Protocol):
-    """One run of the load, and how it went."""
-
-    def facts(self) -> RunFacts:
-        """Return what it was to be; `StoreError` if nobody wrote of its beginning."""
-
-    def generators(self, run: str) -> Sequence[Generator]:
-        """Return the processes that made the load, in order."""
-
-    def measured(self, run: str, slowest: int, failed: int) -> Measured:
-        """Return what it measured, with so many of its slowest requests, and of the first that failed."""

@@ -1,5 +1,6 @@
-"""Lines in Loki. What has to be reckoned from very many of them is fetched, and reckoned by DuckDB as that of files."""
+"""Log lines in Loki. For statistics, the finished requests are downloaded and analysed by DuckDB, like files."""
 
+import json
 import re
 import shutil
 import weakref
@@ -11,139 +12,211 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from triage.model import Finished, Interval, Life, Searched, Traced, Window
-from triage.stores import StoreError, _logql, _rows
-from triage.stores._http import Server
-from triage.stores._promql import quoted
-from triage.tally import Tally
+from triage.errors import StoreError
+from triage.models import (
+    Exemplar,
+    FieldCounts,
+    FinishedRequest,
+    Interval,
+    LogLine,
+    ProcessEvent,
+    StoreSummary,
+    TraceLines,
+    Window,
+    parse_totals,
+)
+from triage.stores.client import HttpClient
+from triage.stores.prometheus import quote
 
 if TYPE_CHECKING:
     from triage.stores.jsonl import JsonlStore
 
-_MOST_LINES = 10_000  # of one id
-_NEAR = 900.0  # seconds around an id's own time, and from the newest of its lines to what is not looked at any more
-_CLOCKS = 60.0  # seconds that clocks may differ
-_BACK = (900.0, 7_200.0, 86_400.0, 7 * 86_400.0, 28 * 86_400.0)  # how far is looked back for an id that tells no time
-_VERSION_7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
-_RUN = re.compile(r"(\d{8}T\d{6})[0-9a-f]{2}-\d+-\d+", re.ASCII)
+_MAX_LINES = 10_000  # of one trace
+_PAGE = 5_000  # lines per response; also Loki's own limit
+_NS = 10**9
+_MIN_SLICE, _MAX_SLICE = 60 * _NS, 6 * 3600 * _NS
+_MARGIN = 900.0  # seconds searched around the time in an id, and around lines that were found
+_CLOCK_SKEW = 60.0  # seconds
+_LOOK_BACK = (900.0, 7_200.0, 86_400.0, 7 * 86_400.0, 28 * 86_400.0)  # seconds, for an id that contains no time
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
+_RUN_REQUEST = re.compile(r"(\d{8}T\d{6})[0-9a-f]{2}-\d+-\d+", re.ASCII)
 _ALL = '{service_name=~".+"}'
 
 
 class LokiStore:
-    """The lines that Loki has of a window; ids are looked for from its end back, wherever they may be."""
+    """The lines of a window in Loki. Ids are searched from the end of the window backwards, beyond its start."""
 
-    def __init__(self, server: Server, window: Window) -> None:
-        """Ask `server`."""
-        self._server, self._window = server, window
+    def __init__(self, client: HttpClient, window: Window) -> None:
+        """Query `client`."""
+        self._client, self._window = client, window
         self._folder: Path | None = None
-        self._fetched: dict[tuple[str, Window], JsonlStore] = {}
+        self._downloads: dict[tuple[str, Window], JsonlStore] = {}
 
-    def searched(self) -> Searched:
-        """Say what there is."""
-        start, end = (f"{round(at * 1e9)}" for at in self._window)
-        names = self._server.json("/loki/api/v1/label/service_name/values", start=start, end=end)
-        stats = self._server.json("/loki/api/v1/index/stats", query=_ALL, start=start, end=end)
-        with self._server.understood():
+    def summary(self) -> StoreSummary:
+        """Return what the store contains, for error messages."""
+        start, end = (f"{round(at * _NS)}" for at in self._window)
+        names = self._client.json("/loki/api/v1/label/service_name/values", start=start, end=end)
+        stats = self._client.json("/loki/api/v1/index/stats", query=_ALL, start=start, end=end)
+        with self._client.parsing():
             services, lines = tuple(sorted(names.get("data") or ())), int(stats["entries"])
-        return Searched(f"Loki at {self._server.url}", lines, 0, services, self._window)
+        return StoreSummary(f"Loki at {self._client.url}", lines, 0, services, self._window)
 
-    def trace(self, any_id: str) -> Traced:
-        """Return the lines with this trace id; if there are none, those of the traces that have this request id."""
-        if not _logql.is_id(any_id):
-            return Traced((), ())
-        for window in _windows(any_id, self._window.end):
-            if ids := self._ids(any_id, window):
-                return self._lines(ids, window)
-        return Traced((), ())
+    def trace(self, any_id: str) -> TraceLines:
+        """Return the lines with this trace id or, if there are none, of all traces with this request id."""
+        if not is_id(any_id):
+            return TraceLines((), ())
+        for window in _search_windows(any_id, self._window.end):
+            if ids := self._trace_ids(any_id, window):
+                return self._trace_lines(ids, window)
+        return TraceLines((), ())
 
     def rates(self, service: str, slow_ms: float) -> Sequence[Interval]:
-        """Return the finished requests by second and instance, in order; seconds without any are left out."""
-        return self._finished(service, self._window).rates(service, slow_ms)
+        """Return the finished requests by second and instance, in order, without empty seconds."""
+        return self._download(service, self._window).rates(service, slow_ms)
 
-    def tally(self, service: str, window: Window, slow_ms: float, without: Sequence[str]) -> Tally:
-        """Count the finished requests of a window by the values of every field, but those that a glob names."""
+    def count_fields(self, service: str, window: Window, slow_ms: float, exclude: Sequence[str]) -> FieldCounts:
+        """Count the finished requests of a window by field and value; `exclude` are globs of field names."""
         start, end = self._window
-        both = Window(max(window.start, start), min(window.end, end))
-        return self._finished(service, both).tally(service, both, slow_ms, without)
+        overlap = Window(max(window.start, start), min(window.end, end))
+        return self._download(service, overlap).count_fields(service, overlap, slow_ms, exclude)
 
-    def finished(self, service: str, prefix: str = "") -> Sequence[Finished]:
-        """Return the finished requests whose request id begins with `prefix`, in order."""
-        return self._finished(service, self._window).finished(service, prefix)
+    def finished(self, service: str, prefix: str = "") -> Sequence[FinishedRequest]:
+        """Return the finished requests whose request id starts with `prefix`, in order."""
+        return self._download(service, self._window).finished(service, prefix)
 
-    def lives(self, service: str) -> Sequence[Life]:
-        """Return the lines `service.started` and `service.stopped`, in order."""
-        query = f"{{service_name={quoted(service)}}} |~ `service.(started|stopped)`"
-        found = _logql.every(self._server, query, self._window)
+    def process_events(self, service: str) -> Sequence[ProcessEvent]:
+        """Return the starts and stops of the service's processes, in order."""
+        expr = f"{{service_name={quote(service)}}} |~ `service.(started|stopped)`"
         events = {"service.started", "service.stopped"}
-        return [self._life(service, *line) for line in found if line.fields.get("event") in events]
+        lines = _all_lines(self._client, expr, self._window)
+        return [self._process_event(service, *line) for line in lines if line.fields.get("event") in events]
 
-    def _life(self, service: str, at: float, fields: Mapping[str, object]) -> Life:
+    def _process_event(self, service: str, at: float, fields: Mapping[str, object]) -> ProcessEvent:
         instance = str(fields.get("instance", ""))
-        of_requests = f'{{service_name={quoted(service)}, instance={quoted(instance)}}} | trace_id!="-"'
-        before = _logql.lines(self._server, of_requests, Window(self._window.start, at), most=1)
-        totals = _rows.totals(fields.get("totals"))
-        return Life(at, instance, str(fields["event"]), before[-1].at if before else None, totals)
+        requests = f'{{service_name={quote(service)}, instance={quote(instance)}}} | trace_id!="-"'
+        last = query_lines(self._client, requests, Window(self._window.start, at), limit=1)
+        totals = parse_totals(fields.get("totals"))
+        return ProcessEvent(at, instance, str(fields["event"]), last[-1].at if last else None, totals)
 
-    def _ids(self, any_id: str, window: Window) -> Sequence[str]:
-        """Return the traces that an id names, as far as a window tells."""
-        if _logql.lines(self._server, f"{_ALL} | trace_id={quoted(any_id)}", window, most=1):
+    def _trace_ids(self, any_id: str, window: Window) -> Sequence[str]:
+        """Return the traces with this trace id or request id in a window."""
+        if query_lines(self._client, f"{_ALL} | trace_id={quote(any_id)}", window, limit=1):
             return [any_id]
-        found = islice(_logql.every(self._server, f"{_ALL} |= {quoted(any_id)}", window), _MOST_LINES)
-        ids = {str(line.fields.get("trace_id")) for line in found if line.fields.get("request_id") == any_id}
-        return sorted(trace_id for trace_id in ids if _logql.is_id(trace_id))
+        lines = islice(_all_lines(self._client, f"{_ALL} |= {quote(any_id)}", window), _MAX_LINES)
+        ids = {str(line.fields.get("trace_id")) for line in lines if line.fields.get("request_id") == any_id}
+        return sorted(trace_id for trace_id in ids if is_id(trace_id))
 
-    def _lines(self, trace_ids: Sequence[str], window: Window) -> Traced:
-        """Return the lines of traces, also those that are just outside of the window in which one was found."""
-        wide = Window(window.start - _NEAR, window.end + _NEAR)
-        queries = [f"{_ALL} | trace_id={quoted(trace_id)}" for trace_id in trace_ids]
-        found = chain.from_iterable(_logql.every(self._server, query, wide) for query in queries)
+    def _trace_lines(self, trace_ids: Sequence[str], window: Window) -> TraceLines:
+        """Return the lines of traces, including those just outside the window."""
+        wide = window.expand(_MARGIN)
+        exprs = [f"{_ALL} | trace_id={quote(trace_id)}" for trace_id in trace_ids]
+        found = chain.from_iterable(_all_lines(self._client, expr, wide) for expr in exprs)
         lines = sorted(found, key=attrgetter("at"))
-        return Traced(tuple(trace_ids), tuple(lines[:_MOST_LINES]), max(0, len(lines) - _MOST_LINES))
+        return TraceLines(tuple(trace_ids), tuple(lines[:_MAX_LINES]), max(0, len(lines) - _MAX_LINES))
 
-    def _finished(self, service: str, window: Window) -> "JsonlStore":
-        """Fetch the finished requests of a service, once."""
-        # Here, because `trace` needs no DuckDB, which the image of the stack does not have.
+    def _download(self, service: str, window: Window) -> "JsonlStore":
+        """Download the finished requests of a service, once, and return them as a store."""
+        # `trace` and `tour` do not need DuckDB, which the image of the stack does not contain.
         from triage.stores.jsonl import JsonlStore  # noqa: PLC0415
 
         key = service, window
-        if key not in self._fetched:
-            query = f"{{service_name={quoted(service)}}} |= `request.finished`"
-            path = self._room() / f"{len(self._fetched)}.jsonl"
-            self._save(path, query, window)
-            self._fetched[key] = JsonlStore([path])
-        return self._fetched[key]
-
-    def _room(self) -> Path:
-        """Return a folder that goes with this store."""
-        if self._folder is None:
-            self._folder = Path(mkdtemp(prefix="triage-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
-
-    def _save(self, path: Path, query: str, window: Window) -> None:
-        try:
-            with path.open("w", encoding="utf-8", errors="surrogatepass") as file:
-                file.writelines(f"{text}\n" for _, text in _logql.pages(self._server, query, window))
-        except OSError as exc:
-            msg = f"The lines that Loki has do not fit into {path.parent}: {exc.strerror}; set TMPDIR."
-            raise StoreError(msg) from None
+        if key not in self._downloads:
+            if self._folder is None:
+                self._folder = Path(mkdtemp(prefix="triage-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            path = self._folder / f"{len(self._downloads)}.jsonl"
+            expr = f"{{service_name={quote(service)}}} |= `request.finished`"
+            try:
+                with path.open("w", encoding="utf-8", errors="surrogatepass") as file:
+                    file.writelines(f"{text}\n" for _, text in _entries(self._client, expr, window))
+            except OSError as exc:
+                msg = f"Cannot write the lines from Loki to {path.parent}: {exc.strerror}; set TMPDIR to another folder"
+                raise StoreError(msg) from None
+            self._downloads[key] = JsonlStore([path])
+        return self._downloads[key]
 
 
-def _windows(any_id: str, now: float) -> Iterator[Window]:
-    """Yield where to look for an id: around the time that it tells, then further and further back."""
-    if (told := _time_of(any_id)) is not None and told < now + _CLOCKS:
-        yield Window(told - _CLOCKS, told + _NEAR)
-    yield Window(now - _BACK[0], now + _CLOCKS)
-    yield from (Window(now - far, now - near) for near, far in pairwise(_BACK))
+def _search_windows(any_id: str, now: float) -> Iterator[Window]:
+    """Yield where to search an id: around the time that it contains, then further and further back."""
+    if (time := _time_in(any_id)) is not None and time < now + _CLOCK_SKEW:
+        yield Window(time - _CLOCK_SKEW, time + _MARGIN)
+    yield Window(now - _LOOK_BACK[0], now + _CLOCK_SKEW)
+    yield from (Window(now - far, now - near) for near, far in pairwise(_LOOK_BACK))
 
 
-def _time_of(any_id: str) -> float | None:
-    """Return when a request was made: UUIDv7 begins with milliseconds, and an id of the load with the run's start."""
-    if _VERSION_7.fullmatch(any_id):
+def _time_in(any_id: str) -> float | None:
+    """Return the time in an id: UUIDv7 starts with milliseconds, a request id of the load with the run's start."""
+    if _UUID7.fullmatch(any_id):
         return int(any_id[:12], 16) / 1000
-    if run := _RUN.fullmatch(any_id):
+    if run := _RUN_REQUEST.fullmatch(any_id):
         try:
             return datetime.strptime(run[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
         except ValueError:
             return None
     return None
+
+
+def is_id(text: str) -> bool:
+    """Return whether `text` is a valid trace id or request id."""
+    return _ID.fullmatch(text) is not None
+
+
+def lines_of_request(client: HttpClient, request: Exemplar) -> Sequence[LogLine]:
+    """Return the lines of a request's trace from all services, in the minute around it."""
+    window = Window(request.arrived, request.at).expand(60)
+    return query_lines(client, f"{_ALL} | trace_id={quote(request.trace_id)}", window)
+
+
+def query_lines(client: HttpClient, expr: str, window: Window, limit: int = _PAGE) -> Sequence[LogLine]:
+    """Return the last lines of a query in order; lines that are not JSON objects are skipped."""
+    start, end = (f"{round(seconds * _NS)}" for seconds in window)
+    response = client.json(
+        "/loki/api/v1/query_range", query=expr, start=start, end=end, limit=limit, direction="backward"
+    )
+    with client.parsing():
+        entries = [entry for stream in response["data"]["result"] for entry in stream["values"]]
+        texts = sorted((int(entry[0]), str(entry[1])) for entry in entries)
+    return [LogLine(at / _NS, fields) for at, text in texts if (fields := _fields(text)) is not None]
+
+
+def _all_lines(client: HttpClient, expr: str, window: Window) -> Iterator[LogLine]:
+    """Yield all lines of a query in order; lines that are not JSON objects are skipped."""
+    for at, text in _entries(client, expr, window):
+        if (fields := _fields(text)) is not None:
+            yield LogLine(at, fields)
+
+
+def _entries(client: HttpClient, expr: str, window: Window) -> Iterator[tuple[float, str]]:
+    """Yield the time and text of all lines of a query, in order, page by page."""
+    begin, end = round(window.start * _NS), round(window.end * _NS) + 1
+    length = _MIN_SLICE
+    while begin < end:
+        # Loki rejects queries that search too much, so they are sliced by time; slices grow where there is little.
+        until = min(begin + length, end)
+        page = _page(client, expr, begin, until)
+        length = min(2 * length, _MAX_SLICE) if len(page) < _PAGE // 4 else _MIN_SLICE
+        if len(page) < _PAGE:
+            complete, begin = page, until
+        elif page[0][0] == page[-1][0]:
+            complete, begin = page, page[-1][0] + 1
+        else:  # lines of the last moment may be missing, so it is queried again
+            last = page[-1][0]
+            complete, begin = [entry for entry in page if entry[0] < last], last
+        yield from ((at / _NS, text) for at, text in complete)
+
+
+def _page(client: HttpClient, expr: str, begin: int, end: int) -> Sequence[tuple[int, str]]:
+    response = client.json(
+        "/loki/api/v1/query_range", query=expr, start=f"{begin}", end=f"{end}", limit=_PAGE, direction="forward"
+    )
+    with client.parsing():
+        return sorted((int(at), str(text)) for each in response["data"]["result"] for at, text, *_ in each["values"])
+
+
+def _fields(text: str) -> dict[str, object] | None:
+    try:
+        decoded = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

@@ -1,1 +1,1 @@
-"""The tour: it walks from a spike to the lines by itself, says where to look, and which hop is broken."""
+"""`triage tour`: check every step from a request to its log lines in the running stack, and print links to follow."""

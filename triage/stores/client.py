@@ -1,0 +1,95 @@
+"""HTTP requests to the servers of the stack; every failure is one sentence with the server's name and address."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx2
+
+from triage.errors import StoreError
+
+TIMEOUT = 3.0  # seconds
+_MAX_MESSAGE = 200  # characters of a server's error message
+
+
+class NoResponseError(StoreError):
+    """The server does not respond."""
+
+
+class ResponseError(StoreError):
+    """The server responds with an error or with something unexpected."""
+
+
+class HttpClient:
+    """A client of one server."""
+
+    def __init__(self, name: str, url: str, timeout: float = TIMEOUT) -> None:
+        """Use `name` in error messages; `timeout` is in seconds."""
+        self.name, self.url = name, url.rstrip("/")
+        # Proxies of the environment are ignored: the servers are local. Loading certificates is slow, so only for TLS.
+        self._client = httpx2.Client(timeout=timeout, trust_env=False, verify=url.startswith("https:"))
+
+    def __enter__(self) -> Self:
+        """Connect when the first request is made."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def text(self, path: str, accept: str = "*/*", **query: str | float) -> str:
+        """Return the body of a GET request."""
+        return self._request("GET", path, params=query, headers={"Accept": accept})
+
+    def json(self, path: str, **query: str | float) -> Any:  # noqa: ANN401 - any JSON
+        """Return the decoded body of a GET request."""
+        body = self.text(path, "application/json", **query)
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            msg = f"{self.name} at {self.url} did not respond with JSON: {_message(body)}"
+            raise ResponseError(msg) from None
+
+    def post(self, path: str, body: object) -> None:
+        """Send JSON."""
+        self._request("POST", path, json=body)
+
+    def _request(self, method: str, path: str, **options: Any) -> str:  # noqa: ANN401 - options of the client
+        try:
+            response = self._client.request(method, self.url + path, **options)
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as exc:
+            msg = f"{self.name} at {self.url} does not respond: {_reason(exc)}"
+            raise NoResponseError(msg) from None
+        if not response.is_success:
+            msg = f"{self.name} at {self.url} responded with {response.status_code}: {_message(response.text)}"
+            raise ResponseError(msg)
+        return response.text
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """Report a response without the expected content, probably of another server, as an error."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError):
+            msg = f"The server at {self.url} is not {self.name}: correct the address"
+            raise ResponseError(msg) from None
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, httpx2.TimeoutException):
+        return "timed out"
+    text = str(exc)
+    return text.partition("] ")[2] or text or type(exc).__name__  # without "[Errno 111] "
+
+
+def _message(body: str) -> str:
+    """Return the error message of a response: from its JSON, or the beginning of its text."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        decoded = None
+    if isinstance(decoded, dict):
+        keys = ("message", "error", "detail", "title")
+        body = next((str(decoded[key]) for key in keys if decoded.get(key)), body)
+    return " ".join(body.split())[:_MAX_MESSAGE] or "no message"
