@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.observability._metrics import BUCKETS
+from app.observability import BUCKETS
 from grafana.build import FOLDER, built
 from tests.compose import FILE
 from tests.docs.test_reference import table
