@@ -99,7 +99,7 @@ def test_of_runs_is_asked_what_is_told() -> None:
     stages = [stage for text in texts for stage in re.findall(r'"run\.(?:verdict|slow)".*?\| json ([\w, ]+)', text)]
     fields = {field.strip() for stage in stages for field in stage.split(",")}
     assert stages
-    assert fields <= {"timestamp", *table("What Loki is told of a run")}
+    assert fields <= {"timestamp", *table("Lines of a run in Loki")}
 
 
 @pytest.mark.parametrize("title", ["Request latency", "Slow requests only"])
