@@ -57,28 +57,28 @@ def _spike(analysis: Analysis, fault: Line) -> Check:
 
 
 def _cause(analysis: Analysis, fault: Line) -> Check:
-    promise = f"the cause was found in the log lines alone: {fault['fault']} for the users of the fault"
-    return Check(promise, list(_cause_problems(analysis, fault)))
-
-
-def _cause_problems(analysis: Analysis, fault: Line) -> Iterator[str]:
     explanation, example = analysis.explanation, analysis.example
-    if not explanation.causes:
-        yield "no field separates the slow requests from the fast ones"
-        return
-    cause = explanation.causes[0]
+    promise = f"the cause was found in the log lines alone: {fault['fault']}"
+    if not explanation.causes or example is None:
+        return Check(promise, ["no field separates the slow requests from the fast ones"])
+    cause, part = explanation.causes[0], explanation.parts[0].name if explanation.parts else "unknown"
+    problems = []
     if cause.field != "user_id":
-        yield f"the cause that was found is {cause.field}, not user_id"
+        problems.append(f"the field that separates the slow requests best is {cause.field}, not user_id")
     else:
-        named, affected = {value.json for value in cause.values}, set(map(str, fault["fault_users"]))
-        right, wrong = named & affected, named - affected
-        # One or two others may have been slow by chance.
-        if len(right) < len(affected) / 2 or len(wrong) > len(right) / 4:
-            yield f"{len(right)} of its {len(affected)} users were found, and {len(wrong)} others"
-    if explanation.parts and explanation.parts[0].name != "db_ms":
-        yield f"most of the time is {explanation.parts[0].name}, not db_ms"
-    if example is not None and example.get("fault_active") != fault["fault"]:
-        yield f"the request with trace id {example['trace_id']} is shown, which the fault did not affect"
+        found, affected = {value.json for value in cause.values}, set(map(str, fault["fault_users"]))
+        right, wrong = len(found & affected), len(found - affected)
+        others = f" and {wrong} other{'s' if wrong > 1 else ''}" if wrong else ""
+        users = f"{right} of its {len(affected)} users{others}"
+        promise = f"{promise}, for {users}"
+        # A few other users may have been slow by chance.
+        if right < len(affected) / 2 or wrong > right / 4:
+            problems.append(f"the users that were found are {users}")
+    if part != "db_ms":
+        problems.append(f"most of the time of the slow requests is {part}, not db_ms")
+    if example.get("fault_active") != fault["fault"]:
+        problems.append(f"the fault did not affect the request whose log lines are shown, {example['trace_id']}")
+    return Check(promise, problems)
 
 
 def _exemplars(artifacts: Artifacts) -> Check:

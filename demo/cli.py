@@ -1,5 +1,6 @@
 """The command line of the demo."""
 
+import io
 import os
 import shutil
 import signal
@@ -45,6 +46,8 @@ def demo(  # noqa: PLR0913 - command-line options
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _exit)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the plot, where stdout cannot encode it
     console = report.ReportConsole()
     try:
         if check is not None:
@@ -52,7 +55,7 @@ def demo(  # noqa: PLR0913 - command-line options
         else:
             with _folder(keep) as folder:
                 _run(console, Plan(duration, users, seed, fault, folder))
-        sys.stdout.flush()
+        console.file.flush()
     except DemoError as exc:
         sys.stderr.write(f"{exc}.\n")
         raise typer.Exit(1) from exc

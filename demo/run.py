@@ -53,6 +53,7 @@ class Plan(NamedTuple):
 
 def run(plan: Plan, progress: Progress, api_command: Sequence[str] = API) -> None:
     """Run the plan and write all files to its folder; raise `DemoError` if that fails."""
+    progress.console.print("Starting two services and Locust on this machine.")
     try:
         with Processes(plan.folder) as processes:
             payments = processes.start_payments()
@@ -66,6 +67,8 @@ def run(plan: Plan, progress: Progress, api_command: Sequence[str] = API) -> Non
             )
             _watch(plan, progress, scraper, api, locust)
             scraper.scrape()
+    except BrokenPipeError:
+        raise  # from the terminal, not from a file
     except OSError as exc:
         name = f"{Path(exc.filename).name}: " if exc.filename else ""
         msg = f"The files of this run cannot be written: {name}{exc.strerror or exc}"
@@ -89,8 +92,8 @@ def _watch(plan: Plan, progress: Progress, scraper: Scraper, api: Service, locus
         if fault_pending and elapsed >= plan.fault_start:
             fault_pending = False
             api.inject_fault(plan.fault, plan.affected_users, plan.fault_duration, plan.seed)
-            effect = f"for {len(plan.affected_users)} users {FAULTS[plan.fault]}, for {plan.fault_duration} s"
-            progress.console.print(f"Fault injected: {effect}.")
+            scope = f"for {len(plan.affected_users)} users, for {plan.fault_duration} s"
+            progress.console.print(f"Fault injected: {FAULTS[plan.fault]} {scope}.")
         shown = min(elapsed, plan.duration)
         description = f"{shown:.0f} of {plan.duration} s"
         progress.update(task, description=description, completed=shown, requests=scraper.finished)
