@@ -84,7 +84,9 @@ def _cause(analysis: Analysis, fault: Line) -> Check:
 def _exemplars(artifacts: Artifacts) -> Check:
     found = exemplars(artifacts.samples)
     buckets = len({each.up_to for each in found})
-    promise = f"{len(found)} exemplars in {buckets} buckets: each leads to one log line with the same duration"
+    promise = (
+        f"{len(found)} exemplars in {buckets} buckets: each leads to one log line, with its duration to the microsecond"
+    )
     return Check(promise, list(_exemplar_problems(artifacts, found, buckets)))
 
 
