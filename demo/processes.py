@@ -39,7 +39,7 @@ _ENVIRONMENT = {"HOST": "127.0.0.1", "LOG_LEVEL": "debug", "WEB_CONCURRENCY": "1
 class Process:
     """A Python process whose output is appended to `<name>.jsonl`.
 
-    It has a session of its own, so that Ctrl-C reaches only the demo, which then stops its processes in order.
+    It gets a new session, so that Ctrl-C reaches only the demo, which then stops its processes in order.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> None:

@@ -90,7 +90,7 @@ def test_the_readme_shows_such_a_report(report: str) -> None:
 
 
 def test_without_a_fault_the_checks_pass(demos: Demos) -> None:
-    """The report says that no fault was injected, or that there was no spike."""
+    """The report has no spike, or none that it explains by a fault."""
     demo = demos["none"]
 
     assert 0 == demo.wait(), demo.output + demo.errors
