@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,15 +98,18 @@ def _slow_requests(artifacts: Artifacts, window: Window) -> list[Line]:
 def _choose_example(slow: Sequence[Line], explanation: Explanation) -> Line | None:
     """Return a typical request of the incident, if possible one with lines of both services, or with a body.
 
-    It has a value that was found as the cause, and is in the slower half of those: the faster half may be slow for
-    another reason.
+    It has a value that was found as the cause, and is not much faster than the median of those requests: a faster one
+    may be slow for another reason.
     """
     if explanation.causes:
         cause = explanation.causes[0]
         values = {value.json for value in cause.values}
         slow = [line for line in slow if cause.field in line and json.dumps(line[cause.field]) in values] or slow
-    candidates = slow[: math.ceil(len(slow) / 2)]
-    return max(candidates, key=lambda line: ("upstream_calls" in line, line["method"] == "POST"), default=None)
+    if not slow:
+        return None
+    least_ms = 0.8 * statistics.median(line["duration_ms"] for line in slow)
+    candidates = [line for line in slow if line["duration_ms"] >= least_ms]
+    return max(candidates, key=lambda line: ("upstream_calls" in line, line["method"] == "POST"))
 
 
 def _log_lines(store: JsonlStore, trace_id: str) -> list[Line]:
