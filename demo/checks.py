@@ -9,6 +9,7 @@ from rich.text import Text
 from demo.artifacts import Artifacts, Line
 from demo.report import Analysis, time_of
 from demo.scrape import Exemplar, exemplars
+from triage.explain import SLOW_MS
 from triage.reconcile import Reconciliation, reconcile
 from triage.stores.jsonl import JsonlStore
 
@@ -51,16 +52,26 @@ def _spike(analysis: Analysis, fault: Line) -> Check:
     promise = f"the spike was found in the metrics alone, within {_MAX_SPIKE_DELAY} s of the fault"
     spike = analysis.explanation.spike
     if spike is None:
-        return Check(promise, ["no spike was found: too few requests were slow, or too many before the fault"])
+        return Check(
+            promise, ["no spike was found: too few requests were slow, or too many before the fault", *_busy(analysis)]
+        )
     off = abs(spike.start - time_of(fault))
-    return Check(promise, [f"it starts {off:.1f} s from the fault"] if off > _MAX_SPIKE_DELAY else ())
+    problems = [f"it starts {off:.1f} s from the fault", *_busy(analysis)] if off > _MAX_SPIKE_DELAY else []
+    return Check(promise, problems)
+
+
+def _busy(analysis: Analysis) -> list[str]:
+    """Return a hint if many requests were slow without a fault, which hides its effect."""
+    p99 = next(iter(analysis.latencies.values()))[1]
+    busy = p99 * 1000 > SLOW_MS
+    return [f"this machine was too busy: p99 was {p99:.2f} s without the fault; try again"] if busy else []
 
 
 def _cause(analysis: Analysis, fault: Line) -> Check:
     explanation, example = analysis.explanation, analysis.example
     promise = f"the cause was found in the log lines alone: {fault['fault']}"
     if not explanation.causes or example is None:
-        return Check(promise, ["no field separates the slow requests from the fast ones"])
+        return Check(promise, ["no field separates the slow requests from the fast ones", *_busy(analysis)])
     cause, part = explanation.causes[0], explanation.parts[0].name if explanation.parts else "unknown"
     problems = []
     if cause.field != "user_id":
@@ -78,7 +89,7 @@ def _cause(analysis: Analysis, fault: Line) -> Check:
         problems.append(f"most of the time of the slow requests is {part}, not db_ms")
     if example.get("fault_active") != fault["fault"]:
         problems.append(f"the fault did not affect the request whose log lines are shown, {example['trace_id']}")
-    return Check(promise, problems)
+    return Check(promise, [*problems, *_busy(analysis)] if problems else ())
 
 
 def _exemplars(artifacts: Artifacts) -> Check:

@@ -33,11 +33,18 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
         demo.kill()
 
 
+def finish(demo: DemoProcess) -> None:
+    """Wait for the end of a run; skip the test if the demo reports that the machine was too slow for a result."""
+    if demo.wait() and "this machine was too busy" in demo.output:
+        pytest.skip("this machine is too busy for a latency experiment")
+    assert 0 == demo.process.returncode, demo.output + demo.errors
+
+
 @pytest.fixture
 def report(demos: Demos) -> str:
     """Return the report of the run with a fault."""
     demo = demos["slow-query"]
-    assert 0 == demo.wait(), demo.output + demo.errors
+    finish(demo)
     assert "" == demo.errors
     return demo.output
 
@@ -47,7 +54,7 @@ def kept(demos: Demos, tmp_path: Path) -> Callable[[str], Path]:
     """Return a function that copies the files of a run into a folder that a test may change."""
 
     def copy(name: str) -> Path:
-        demos[name].wait()
+        finish(demos[name])
         return Path(shutil.copytree(demos[name].temporary.parent / "kept", tmp_path / "kept"))
 
     return copy
@@ -92,8 +99,8 @@ def test_the_readme_shows_such_a_report(report: str) -> None:
 def test_without_a_fault_the_checks_pass(demos: Demos) -> None:
     """The report has no spike, or none that it explains by a fault."""
     demo = demos["none"]
+    finish(demo)
 
-    assert 0 == demo.wait(), demo.output + demo.errors
     assert re.search("No latency spike|No fault was injected", demo.output)
     assert "" == demo.errors
 
