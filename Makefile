@@ -15,11 +15,11 @@ help: ## Print what can be made.
 setup: .venv/.ready ## Make .venv from the lock file.
 
 .PHONY: demo
-demo: setup ## Walk from a spike to the lines without Docker, in a minute; DEMO="--fault none" passes options.
+demo: setup ## Trace a latency spike to its log lines without Docker, in a minute; DEMO="--fault none" passes options.
 	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: story
-story: setup ## Run the demo, and put the story that it tells into the README.
+story: setup ## Run the demo and put its report into the README.
 	@$(PYTHON) -m tests.demo.readme
 
 LOAD_OPTIONS = $(if $(PROFILE),--profile "$(PROFILE)") $(if $(LOOP),--loop "$(LOOP)") $(if $(RATE),--rate "$(RATE)") \

@@ -12,11 +12,10 @@ from rich.console import Console
 
 from bench import noisy
 from bench.report import table
-from demo.children import DemoError
-from demo.plan import FAULTS, NONE, Plan
-from demo.progress import Progress
-from demo.services import API
-from demo.walk import walk
+from demo.errors import DemoError
+from demo.processes import API
+from demo.report import progress_bar
+from demo.run import FAULTS, NO_FAULT, Plan, run
 from triage.explain import Explanation, explain
 from triage.stores.jsonl import JsonlStore
 
@@ -79,15 +78,17 @@ def _verdicts(kinds: Iterable[str], runs: int | None) -> Iterator[Verdict]:
 
 def _run(kind: str, seed: int) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(_DURATION, _USERS, seed, kind if kind in FAULTS else NONE, Path(folder))
-        os.environ.update({noisy.BEGINS: str(plan.begins), noisy.LASTS: str(plan.lasts), noisy.SEED: str(seed)})
-        walk(plan, Progress(Console(file=StringIO())), ("-m", "bench.noisy") if kind == _NOISE else API)
+        plan = Plan(_DURATION, _USERS, seed, kind if kind in FAULTS else NO_FAULT, Path(folder))
+        os.environ.update(
+            {noisy.BEGINS: str(plan.fault_start), noisy.LASTS: str(plan.fault_duration), noisy.SEED: str(seed)}
+        )
+        run(plan, progress_bar(Console(file=StringIO())), ("-m", "bench.noisy") if kind == _NOISE else API)
         store = JsonlStore([plan.folder])
         found = explain(store, store)
     judge: Callable[[Explanation, Sequence[int]], bool] = _is_right if kind in FAULTS else _is_silent
     spike = "none" if found.spike is None else f"{found.slow} slow, {found.fast} fast"
     part = found.parts[0].name if found.parts else "-"
-    return Verdict(kind, seed, judge(found, plan.unlucky), spike, _cause(found, plan.unlucky), part)
+    return Verdict(kind, seed, judge(found, plan.affected_users), spike, _cause(found, plan.affected_users), part)
 
 
 def _is_right(found: Explanation, unlucky: Sequence[int]) -> bool:

@@ -16,9 +16,7 @@ from typing import NamedTuple
 
 from bench import loops
 from bench.report import table
-from demo.children import Children
-from demo.plan import NONE, Plan
-from demo.services import Service, start_api, start_payments
+from demo.processes import Processes, Service
 from loadtest.mix import KINDS
 from loadtest.thresholds import read_thresholds
 from loadtest.verdict import Verdict, judge
@@ -98,7 +96,7 @@ def _stalled(loop: str) -> Said:
         users = _only("Browse", folder)
         run = _started(service, folder, "--loop", loop, "--rate", str(_RATE), "--seconds", str(_SECONDS), *users)
         time.sleep(_STOPPED_AT)
-        group = service.child.process.pid
+        group = service.process.pid
         os.killpg(group, signal.SIGSTOP)
         time.sleep(_STOPPED)
         os.killpg(group, signal.SIGCONT)
@@ -148,9 +146,8 @@ def _of_wrk(wrk: str, url: str) -> float:
 @contextmanager
 def _service() -> Iterator[tuple[Service, Path]]:
     """Start the two services as the demo does, in a folder of their own."""
-    with tempfile.TemporaryDirectory() as name, Children() as children:
-        plan = Plan(_SECONDS, _RATE, 1, NONE, Path(name))
-        yield start_api(children, plan, start_payments(children, plan)), plan.folder
+    with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
+        yield processes.start_api(processes.start_payments()), Path(name)
 
 
 def _started(service: Service, folder: Path, *options: str, run: str = "run") -> "subprocess.Popen[bytes]":

@@ -1,1 +1,1 @@
-"""TELLS: the walk on any machine with Python: the services, a load, an incident in the middle, and the story of it."""
+"""The tour without Docker: services, load, a fault, and a report from the latency spike to its log lines."""

@@ -1,101 +1,172 @@
-"""Whether the walk can be trusted: what it rests on, checked with the files of one run."""
+"""Checks of a run: that the report is right, and that metrics, log lines and Locust agree about every request."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from demo import exemplars
-from demo.evidence import Evidence, read
-from triage.console import Console
+from rich.console import Console
+from rich.text import Text
+
+from demo.artifacts import Artifacts, Line
+from demo.report import Analysis, time_of
+from demo.scrape import Exemplar, exemplars
+from triage.explain import SLOW_MS
 from triage.reconcile import Reconciliation, reconcile
-from triage.spikes import Spike, find_spike
 from triage.stores.jsonl import JsonlStore
-from triage.timestamps import parse
 
 _SERVICES = ("api", "payments")
-_OURS = {"/faults", "/readyz"}  # what the demo asks itself
-_LATE = 2  # seconds
-_SHOWN = 5  # of what is wrong with one check, and of its ids
+_DEMO_ROUTES = {"/faults", "/readyz"}  # requested by the demo itself
+_MAX_SPIKE_DELAY = 2  # seconds
+_MIN_BUCKETS = 3  # fast requests alone are in one or two
+_MAX_SHOWN = 5  # problems of a check, and ids of a problem
 
 
 class Check(NamedTuple):
-    """One promise with its figures, and what contradicts it."""
+    """A promise with its figures, and the problems that contradict it."""
 
     promise: str
-    wrong: Sequence[str]
+    problems: Sequence[str]
 
 
-def check(folder: Path) -> list[Check]:
-    """Return the checks of the run in `folder`; `DemoError` if there is none."""
-    evidence, store = read(folder), JsonlStore([folder])
+def check(analysis: Analysis) -> list[Check]:
+    """Return the checks of a run."""
+    store = analysis.store
     found = {service: reconcile(store, store, store, service) for service in _SERVICES}
-    spike = find_spike(store.scrapes("api"))
-    return [_spike(evidence, spike), _dots(evidence), _ids(store, found["api"]), _counters(found)]
+    faults = analysis.artifacts.faults
+    checks = [_spike(analysis, faults[0]), _cause(analysis, faults[0])] if faults else []
+    return [*checks, _exemplars(analysis.artifacts), _requests(store, found["api"]), _counters(found)]
 
 
-def tell(screen: Console, folder: Path) -> bool:
-    """Print the checks, and return whether all hold."""
-    checks = check(folder)
-    for promise, wrong in checks:
-        screen.line(("no ", "bold red") if wrong else ("ok ", "green"), promise)
-        for trouble in wrong[:_SHOWN]:
-            screen.line(f"   {trouble}")
-        if len(wrong) > _SHOWN:
-            screen.line(f"   and {len(wrong) - _SHOWN} more")
-    return not any(wrong for _, wrong in checks)
+def show(console: Console, checks: Sequence[Check]) -> bool:
+    """Print the checks, and return whether all passed."""
+    for promise, problems in checks:
+        console.print(Text("FAILED ", style="bold red") if problems else Text("ok ", style="green"), end="")
+        console.print(promise, soft_wrap=True)
+        for problem in problems[:_MAX_SHOWN]:
+            console.print(f"   {problem}", soft_wrap=True)
+        if len(problems) > _MAX_SHOWN:
+            console.print(f"   and {len(problems) - _MAX_SHOWN} more")
+    return not any(problems for _, problems in checks)
 
 
-def _spike(evidence: Evidence, spike: Spike | None) -> Check:
-    if not evidence.faults:
-        return Check("nobody started a fault, so there is no spike to be found", ())
-    promise = f"the spike was found in the metrics alone, within {_LATE} s of the fault"
+def _spike(analysis: Analysis, fault: Line) -> Check:
+    promise = f"the spike was found in the metrics alone, within {_MAX_SPIKE_DELAY} s of the fault"
+    spike = analysis.explanation.spike
     if spike is None:
-        return Check(promise, ["it was not found: too few requests were slow, or too many others"])
-    off = abs(spike.start - parse(evidence.faults[0]["timestamp"]))
-    return Check(promise, [f"its start is {off:.1f} s off"] if off > _LATE else ())
+        return Check(
+            promise, ["no spike was found: too few requests were slow, or too many before the fault", *_busy(analysis)]
+        )
+    off = abs(spike.start - time_of(fault))
+    problems = [f"it starts {off:.1f} s from the fault", *_busy(analysis)] if off > _MAX_SPIKE_DELAY else []
+    return Check(promise, problems)
 
 
-def _dots(evidence: Evidence) -> Check:
-    dots = exemplars.exemplars(evidence.samples)
-    buckets = len({dot.upto for dot in dots})
-    return Check(
-        f"{len(dots)} exemplars in {buckets} buckets: each leads to one line, with its duration to the microsecond",
-        list(exemplars.wrong(evidence, dots)),
+def _busy(analysis: Analysis) -> list[str]:
+    """Return a hint if many requests were slow without a fault, which hides its effect."""
+    p99 = next(iter(analysis.latencies.values()))[1]
+    busy = p99 * 1000 > SLOW_MS
+    return [f"this machine was too busy: p99 was {p99:.2f} s without the fault; try again"] if busy else []
+
+
+def _cause(analysis: Analysis, fault: Line) -> Check:
+    explanation, example = analysis.explanation, analysis.example
+    promise = f"the cause was found in the log lines alone: {fault['fault']}"
+    if not explanation.causes or example is None:
+        return Check(promise, ["no field separates the slow requests from the fast ones", *_busy(analysis)])
+    cause, part = explanation.causes[0], explanation.parts[0].name if explanation.parts else "unknown"
+    problems = []
+    if cause.field != "user_id":
+        problems.append(f"the field that separates the slow requests best is {cause.field}, not user_id")
+    else:
+        found, affected = {value.json for value in cause.values}, set(map(str, fault["fault_users"]))
+        right, wrong = len(found & affected), len(found - affected)
+        others = f" and {wrong} other{'s' if wrong > 1 else ''}" if wrong else ""
+        users = f"{right} of its {len(affected)} users{others}"
+        promise = f"{promise}, for {users}"
+        # A few other users may have been slow by chance.
+        if right < len(affected) / 2 or wrong > right / 4:
+            problems.append(f"the users that were found are {users}")
+    if part != "db_ms":
+        problems.append(f"most of the time of the slow requests is {part}, not db_ms")
+    if example.get("fault_active") != fault["fault"]:
+        problems.append(f"the fault did not affect the request whose log lines are shown, {example['trace_id']}")
+    return Check(promise, [*problems, *_busy(analysis)] if problems else ())
+
+
+def _exemplars(artifacts: Artifacts) -> Check:
+    found = exemplars(artifacts.samples)
+    buckets = len({each.up_to for each in found})
+    promise = (
+        f"{len(found)} exemplars in {buckets} buckets: each leads to one log line, with its duration to the microsecond"
     )
+    return Check(promise, list(_exemplar_problems(artifacts, found, buckets)))
 
 
-def _ids(store: JsonlStore, found: Reconciliation) -> Check:
-    number = found.run.requests if found.run else 0
-    promise = f"{number} requests were sent: each has one line, with the ids, route and status that the load saw"
-    return Check(promise, list(_ids_wrong(store, found)))
+def _exemplar_problems(artifacts: Artifacts, found: Sequence[Exemplar], buckets: int) -> Iterator[str]:
+    if buckets < _MIN_BUCKETS:
+        yield f"exemplars are in only {buckets} buckets"
+    lines = {each: artifacts.finished.get((each.service, each.trace_id, each.span_id), []) for each in found}
+    if artifacts.faults and not any(line.get("fault_active") for each in lines.values() for line in each):
+        yield "no exemplar is a request that the fault affected"
+    for exemplar in found:
+        for problem in _compare(exemplar, lines[exemplar]):
+            yield f"exemplar {exemplar.trace_id}/{exemplar.span_id}: {problem}"
+    for (service, span_id), trace_ids in artifacts.trace_ids.items():
+        if len(trace_ids) > 1:
+            yield f"span {span_id} of {service} has several trace ids: {', '.join(sorted(trace_ids))}"
 
 
-def _ids_wrong(store: JsonlStore, found: Reconciliation) -> Iterator[str]:
-    if found.run is None or found.sent is None:
-        yield "the load recorded nothing"
+def _compare(exemplar: Exemplar, lines: Sequence[Line]) -> Iterator[str]:
+    if len(lines) != 1:
+        yield f"{len(lines)} request.finished lines of {exemplar.service}"
         return
-    for what, ids in found.sent.differences:
-        yield f"{what}: {_some(ids)}"
-    beside = found.sent.never_arrived, found.sent.gave_up, found.sent.unknown
-    for what, ids in zip(("not logged", "no answer came", "nobody knows"), beside, strict=True):
+    line = lines[0]
+    for name in ("method", "route", "status"):
+        value = getattr(exemplar, name)
+        if str(line[name]) != value:
+            yield f"{name} is {value} in the metric, {line[name]} in the log line"
+    if line["duration_ms"] != round(exemplar.value * 1000, 3):
+        yield f"the duration is {exemplar.value} s in the metric, {line['duration_ms']} ms in the log line"
+    if not exemplar.above < exemplar.value <= exemplar.up_to:
+        yield f"{exemplar.value} s is outside of its bucket, from {exemplar.above} to {exemplar.up_to} s"
+
+
+def _requests(store: JsonlStore, found: Reconciliation) -> Check:
+    number = found.run.requests if found.run else 0
+    promise = f"{number} requests were sent: each has one log line, with the ids, route and status that Locust saw"
+    return Check(promise, list(_request_problems(store, found)))
+
+
+def _request_problems(store: JsonlStore, found: Reconciliation) -> Iterator[str]:
+    if found.run is None or found.sent is None:
+        yield "Locust recorded no requests"
+        return
+    differences = [
+        *found.sent.differences,
+        ("not logged", found.sent.never_arrived),
+        ("sent without an answer", found.sent.gave_up),
+        ("not logged, perhaps because the service was restarted", found.sent.unknown),
+    ]
+    for what, ids in differences:
         if ids:
-            yield f"{what}: {_some(ids)}"
-    # What triage does not ask: whether both ids of a request belong together, and who else asked.
-    sent = {each.request_id: each.trace_id for each in store.sent(found.run.name)}
+            yield f"{what}: {_shorten(ids)}"
+    # Reconciliation matches by request id; also check that its trace id belongs to it, and who else sent requests.
+    trace_ids = {each.request_id: each.trace_id for each in store.sent(found.run.name)}
     for line in store.finished(found.service):
-        if line.request_id in sent and line.trace_id != sent[line.request_id]:
-            yield f"{line.request_id} was sent as {sent[line.request_id]}, and logged as {line.trace_id}"
-        if not line.request_id.startswith(f"{found.run.name}-") and line.route not in _OURS:
-            yield f"nobody sent {line.request_id or 'a request without an id'} ({line.trace_id})"
+        expected = trace_ids.get(line.request_id, line.trace_id)
+        if line.trace_id != expected:
+            yield f"{line.request_id} was sent with trace id {expected}, and logged with {line.trace_id}"
+        if not line.request_id.startswith(f"{found.run.name}-") and line.route not in _DEMO_ROUTES:
+            request_id = line.request_id or "without one"
+            yield f"a request with trace id {line.trace_id} (request id: {request_id}) was not sent by Locust"
 
 
 def _counters(found: dict[str, Reconciliation]) -> Check:
-    counted = sum(row.counted for each in found.values() if each.counted for row in each.counted.rows)
-    promise = f"{counted} requests were counted by {' and '.join(found)}: each route and status has as many lines"
-    return Check(promise, list(_counters_wrong(found)))
+    requests = sum(row.counted for each in found.values() if each.counted for row in each.counted.rows)
+    promise = f"{requests} requests were counted by {' and '.join(found)}: each route and status has as many log lines"
+    return Check(promise, list(_counter_problems(found)))
 
 
-def _counters_wrong(found: dict[str, Reconciliation]) -> Iterator[str]:
+def _counter_problems(found: dict[str, Reconciliation]) -> Iterator[str]:
     for service, each in found.items():
         if each.counted is None:
             yield f"{service} was never scraped"
@@ -103,10 +174,10 @@ def _counters_wrong(found: dict[str, Reconciliation]) -> Iterator[str]:
         for instance in each.counted.unscraped:
             yield f"{instance} was never scraped"
         for _, row, *_, ids in each.counted.differences:
-            what = f"{service} counted {row.counted} times {row.route} {row.status}, and wrote {row.logged} lines"
-            yield f"{what}: {_some(ids)}"
+            counts = f"{row.counted} requests in the metric, {row.logged} log lines"
+            yield f"{service} {row.route} {row.status}: {counts}: {_shorten(ids)}"
 
 
-def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return ", ".join(ids[:_SHOWN]) + more
+def _shorten(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MAX_SHOWN} more" if len(ids) > _MAX_SHOWN else ""
+    return ", ".join(ids[:_MAX_SHOWN]) + more

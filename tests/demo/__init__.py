@@ -1,1 +1,1 @@
-"""Tests of the walk without Docker."""
+"""Tests of the demo."""

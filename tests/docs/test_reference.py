@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic_settings import BaseSettings
 
 from app.faults.models import KINDS
 from app.settings import PaymentsSettings, Settings
-from demo.__main__ import parser
+from demo.cli import cli as demo_cli
 from loadtest.__main__ import LoadSettings
 from loadtest.options import RunOptions
 from loadtest.profiles import PROFILES
@@ -164,5 +165,5 @@ def test_labels_of_loki() -> None:
 def test_options_of_the_demo() -> None:
     """The options are those that it takes, with their defaults."""
     told = {name: re.findall(r"^`([^`]+)`", row[0]) for name, row in table("Options of the demo").items()}
-    taken = vars(parser().parse_args([]))
-    assert {f"--{name}": [str(default)] if default else [] for name, default in taken.items()} == told
+    taken = {option.opts[0]: option.default for option in typer.main.get_command(demo_cli).params}
+    assert {name: [] if default is None else [str(default)] for name, default in taken.items()} == told
