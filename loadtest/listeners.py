@@ -165,8 +165,7 @@ class _Run:
         if is_master(environment) and environment.parsed_options is not None:
             run, total = environment.parsed_options.run, environment.stats.total
             extra = {"event": "run.stopped", "run": run, "requests": total.num_requests, "failures": total.num_failures}
-            message = "Run %s stopped: %d requests, %d failed"
-            logger.info(message, run, total.num_requests, total.num_failures, extra=extra)
+            logger.info("Run %s stopped", run, extra=extra)
 
 
 def _send_statistics(environment: Environment) -> None:

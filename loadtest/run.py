@@ -74,7 +74,8 @@ def run(  # noqa: PLR0913, PLR0917 - options of the command line
 
 
 def _fail(option: str, message: str) -> NoReturn:
-    raise typer.BadParameter(message, param_hint=f"--{option}")
+    typer.echo(f"--{option}: {message}.", err=True)
+    raise typer.Exit(2)
 
 
 def _make(options: RunOptions) -> int:
