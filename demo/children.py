@@ -14,7 +14,7 @@ from typing import Self
 
 PROJECT = Path(__file__).parents[1]
 
-_LEASH = PROJECT / "loadtest" / "leash.py"
+_PDEATHSIG = PROJECT / "loadtest" / "pdeathsig.py"
 _PATIENCE = 12  # seconds until a child that was asked to stop is killed; a service takes at most 8
 _LONGEST_LINE = 8 * 1024
 
@@ -32,7 +32,7 @@ class Child:
         self.output = folder / f"{name}.jsonl"
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, str(_LEASH), str(os.getpid()), sys.executable, *arguments],
+                [sys.executable, str(_PDEATHSIG), str(os.getpid()), sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

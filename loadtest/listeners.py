@@ -18,6 +18,7 @@ from locust.event import Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 from locust.web import WebUI
 
+from app.observability import configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import repeat_incidents
 from loadtest.record import Record
@@ -41,9 +42,7 @@ def add_listeners(events: Events) -> None:
 
 
 def _log_json() -> None:
-    from app.observability import Observability, configure_logging  # noqa: PLC0415 - plain Locust needs neither
-
-    configure_logging(Observability("loadtest", instance=os.environ.get("INSTANCE", "-")), sys.stdout)
+    configure_logging("loadtest", os.environ.get("INSTANCE", "-"))
     logging.getLogger("locust.stats_logger").setLevel(logging.CRITICAL)  # its tables are for a terminal
 
 
