@@ -40,26 +40,26 @@ def run_of(output: str) -> str:
     return str(run)
 
 
-def requests_of(api: Service, run: str) -> list[Line]:
-    finished = [line for line in api.lines() if line.get("event") == "request.finished"]
+def requests_of(loaded: Service, run: str) -> list[Line]:
+    finished = [line for line in loaded.lines() if line.get("event") == "request.finished"]
     return [line for line in finished if line.get("request_id", "").startswith(f"{run}-")]
 
 
-def test_plain_locust_prints_what_locust_prints(api: Service, tmp_path: Path) -> None:
+def test_plain_locust_prints_what_locust_prints(loaded: Service, tmp_path: Path) -> None:
     """Its log, its tables, its CSV and HTML files; every request has an id of the run, and none starts a fault."""
-    done = plain_locust(api.url, "--csv", str(tmp_path / "load"), "--html", str(tmp_path / "load.html"))
+    done = plain_locust(loaded.url, "--csv", str(tmp_path / "load"), "--html", str(tmp_path / "load.html"))
     assert 0 == done.returncode
     assert "Starting Locust" in done.stdout
     assert "Response time percentiles" in done.stdout
     assert not [text for text in done.stdout.splitlines() if text.startswith("{")]
 
-    requests = requests_of(api, run_of(done.stdout))
+    requests = requests_of(loaded, run_of(done.stdout))
     with (tmp_path / "load_stats.csv").open() as file:
         rows = {row["Name"]: int(row["Request Count"]) for row in csv.DictReader(file)}
     assert {"/users/{user_id}", "/orders", "Aggregated"} <= set(rows)
     assert len(requests) == int(re.findall(r"Aggregated +(\d+)", done.stdout)[-2])
     assert "<html" in (tmp_path / "load.html").read_text()
-    assert not [line for line in api.lines() if line.get("route") == "/faults" and line.get("method") == "POST"]
+    assert not [line for line in loaded.lines() if line.get("route") == "/faults" and line.get("method") == "POST"]
 
 
 @pytest.mark.parametrize(
@@ -69,27 +69,27 @@ def test_plain_locust_prints_what_locust_prints(api: Service, tmp_path: Path) ->
         (("--exclude-tags", "read"), {("POST", "/orders")}),
     ],
 )
-def test_tags_choose_tasks(api: Service, options: tuple[str, ...], routes: set[tuple[str, str]]) -> None:
+def test_tags_choose_tasks(loaded: Service, options: tuple[str, ...], routes: set[tuple[str, str]]) -> None:
     """All users run one of the tasks that are left, and none fails."""
-    done = plain_locust(api.url, *options)
+    done = plain_locust(loaded.url, *options)
     assert 0 == done.returncode
     assert "Traceback" not in done.stdout
-    requests = requests_of(api, run_of(done.stdout))
+    requests = requests_of(loaded, run_of(done.stdout))
     assert len(requests) >= 10
     assert {(line["method"], line["route"]) for line in requests} <= routes
 
 
-def test_a_tag_that_no_task_has(api: Service) -> None:
+def test_a_tag_that_no_task_has(loaded: Service) -> None:
     """The error names the tags that there are."""
-    done = plain_locust(api.url, "--tags", "brows")
+    done = plain_locust(loaded.url, "--tags", "brows")
     assert 2 == done.returncode
     assert "No task is left to run. Tags in this locustfile: browse, buy, read, report, write.\n" in done.stdout
 
 
-def test_processes_share_a_run(api: Service, tmp_path: Path) -> None:
+def test_processes_share_a_run(loaded: Service, tmp_path: Path) -> None:
     """Request ids are `<run>-<worker>-<sequence>`, trace ids are UUIDv7, and each is unique."""
     record = tmp_path / "sent.jsonl"
-    done = plain_locust(api.url, "--processes", "2", *master_ports(), "--record", str(record))
+    done = plain_locust(loaded.url, "--processes", "2", *master_ports(), "--record", str(record))
     assert 0 == done.returncode
 
     run, sent = run_of(done.stdout), parse(record.read_text())
@@ -97,7 +97,7 @@ def test_processes_share_a_run(api: Service, tmp_path: Path) -> None:
     assert {f"{run}-0", f"{run}-1"} == {line["request_id"].rpartition("-")[0] for line in sent}
     assert len(sent) == len({line["request_id"] for line in sent}) == len({line["trace_id"] for line in sent})
     assert all(re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", line["trace_id"]) for line in sent)
-    assert {line["request_id"] for line in requests_of(api, run)} == {line["request_id"] for line in sent}
+    assert {line["request_id"] for line in requests_of(loaded, run)} == {line["request_id"] for line in sent}
 
 
 # Python runs this first: it makes a worker slow to finish its connection, while the master already starts the run.
@@ -118,32 +118,34 @@ if "--worker" in sys.orig_argv:
 """
 
 
-def test_workers_that_connect_slowly_have_their_own_numbers(api: Service, processes: Processes, tmp_path: Path) -> None:
+def test_workers_that_connect_slowly_have_their_own_numbers(
+    loaded: Service, processes: Processes, tmp_path: Path
+) -> None:
     """A master may start a run before its workers are ready; no id is sent twice."""
     (tmp_path / "sitecustomize.py").write_text(SLOW_TO_CONNECT)
     port = str(free_port())
-    workers = [f"slow-{api.name}-{number}" for number in range(2)]
+    workers = [f"slow-{loaded.name}-{number}" for number in range(2)]
     for worker in workers:
         command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--worker", "--master-port", port]
         processes.start(worker, [sys.executable, *command], {"PYTHONPATH": str(tmp_path)})
-    done = plain_locust(api.url, "--master", "--expect-workers", "2", "--run-time", "8s", "--master-bind-port", port)
+    done = plain_locust(loaded.url, "--master", "--expect-workers", "2", "--run-time", "8s", "--master-bind-port", port)
     assert 0 == done.returncode
     for worker in workers:
         processes.wait(worker)
 
-    ids = [line["request_id"] for line in requests_of(api, run_of(done.stdout))]
+    ids = [line["request_id"] for line in requests_of(loaded, run_of(done.stdout))]
     assert len(ids) == len(set(ids))
     assert {"0", "1"} == {each.split("-")[1] for each in ids}
 
 
-def test_the_web_ui_starts_and_stops_a_run(api: Service, processes: Processes) -> None:
+def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes) -> None:
     """As in any Locust project; incidents are off unless they are chosen."""
-    name, port = f"web-{api.name}", free_port()
+    name, port = f"web-{loaded.name}", free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
     processes.start(name, [sys.executable, *command])
     processes.answers(name, f"{url}/")
-    httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": api.url}).raise_for_status()
+    httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": loaded.url}).raise_for_status()
 
     def requests() -> int:
         return int(httpx2.get(f"{url}/stats/requests").json()["stats"][-1]["num_requests"])
@@ -156,18 +158,18 @@ def test_the_web_ui_starts_and_stops_a_run(api: Service, processes: Processes) -
     processes.stop(name)
 
 
-def test_the_stack_load_starts_automatically(api: Service, processes: Processes) -> None:
+def test_the_stack_load_starts_automatically(loaded: Service, processes: Processes) -> None:
     """What Locust counts is what the service logged; all output is JSON, and the page stays after the run."""
-    name, port = f"load-{api.name}", free_port()
-    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "10s", "LOAD_USERS": "10"}
+    name, port = f"load-{loaded.name}", free_port()
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "10s", "LOAD_USERS": "10"}
     processes.start(name, [sys.executable, "-m", "loadtest"], settings)
     processes.answers(name, f"http://127.0.0.1:{port}/")
-    load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), api.client)
+    load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), loaded.client)
     stopped = load.event("run.stopped")
 
     answered = [
         line
-        for line in api.lines()
+        for line in loaded.lines()
         if line.get("event") == "request.finished" and line.get("request_id", "").startswith(f"{stopped['run']}-")
     ]
     assert (len(answered), 0) == (stopped["requests"], stopped["failures"])
@@ -180,19 +182,19 @@ def test_the_stack_load_starts_automatically(api: Service, processes: Processes)
     assert "" == processes.errors(name).read_text()
 
 
-def test_workers_of_the_stack_load_share_a_run(api: Service, processes: Processes) -> None:
+def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Processes) -> None:
     """No id is sent twice, and the master counts what the service logged."""
-    name, port, ours = f"master-{api.name}", free_port(), str(free_port())
+    name, port, ours = f"master-{loaded.name}", free_port(), str(free_port())
     ports = {"LOCUST_MASTER_BIND_PORT": ours, "LOCUST_MASTER_NODE_PORT": ours}
-    settings = {"LOAD_TARGET": api.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
     processes.start(name, [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
     workers = [f"{name}-worker-{number}" for number in range(2)]
     for worker in workers:
         processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], ports)
-    master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), api.client)
+    master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), loaded.client)
     stopped = master.event("run.stopped")
 
-    finished = [line for line in api.lines() if line.get("event") == "request.finished"]
+    finished = [line for line in loaded.lines() if line.get("event") == "request.finished"]
     ids = [line["request_id"] for line in finished if line.get("request_id", "").startswith(f"{stopped['run']}-")]
     assert (len(ids), 0) == (stopped["requests"], stopped["failures"])
     assert len(ids) == len(set(ids))
@@ -201,11 +203,11 @@ def test_workers_of_the_stack_load_share_a_run(api: Service, processes: Processe
         processes.stop(process)
 
 
-def test_load_can_be_off(api: Service, processes: Processes) -> None:
+def test_load_can_be_off(loaded: Service, processes: Processes) -> None:
     """LOAD=off: the web UI runs without a run."""
-    name, port = f"off-{api.name}", free_port()
+    name, port = f"off-{loaded.name}", free_port()
     processes.start(
-        name, [sys.executable, "-m", "loadtest"], {"LOAD": "off", "LOAD_TARGET": api.url, "LOAD_PORT": str(port)}
+        name, [sys.executable, "-m", "loadtest"], {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_PORT": str(port)}
     )
     processes.answers(name, f"http://127.0.0.1:{port}/")
     state = eventually(lambda: httpx2.get(f"http://127.0.0.1:{port}/stats/requests").json()["state"], "the state")
@@ -214,23 +216,23 @@ def test_load_can_be_off(api: Service, processes: Processes) -> None:
     assert "ready" == state
 
 
-def test_the_page_can_be_on_ipv6(api: Service, processes: Processes) -> None:
+def test_the_page_can_be_on_ipv6(loaded: Service, processes: Processes) -> None:
     """LOAD_HOST may be such an address, too."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
             port = probe.getsockname()[1]
     except OSError:
         pytest.skip("there is no IPv6 here")
-    name = f"ipv6-{api.name}"
-    settings = {"LOAD": "off", "LOAD_TARGET": api.url, "LOAD_HOST": "::1", "LOAD_PORT": str(port)}
+    name = f"ipv6-{loaded.name}"
+    settings = {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_HOST": "::1", "LOAD_PORT": str(port)}
     processes.start(name, [sys.executable, "-m", "loadtest"], settings)
     processes.answers(name, f"http://[::1]:{port}/")
     processes.stop(name)
 
 
-def test_an_incident_that_cannot_start_has_a_reason(api: Service, payments: Service) -> None:
+def test_an_incident_that_cannot_start_has_a_reason(loaded: Service, payments: Service) -> None:
     """The reason is a sentence: the service has no faults, or it does not answer."""
-    assert start_fault(api.url, {"fault": "slow-query", "users": [1], "seconds": 1}) is None
+    assert start_fault(loaded.url, {"fault": "slow-query", "users": [1], "seconds": 1}) is None
     assert "FAULTS=on" in (start_fault(payments.url, {}) or "")
     assert "does not answer" in (start_fault(f"http://127.0.0.1:{free_port()}", {}) or "")
 
@@ -268,15 +270,15 @@ def refused(settings: dict[str, str]) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_requests_are_recorded(api: Service, processes: Processes, tmp_path: Path) -> None:
+def test_requests_are_recorded(loaded: Service, processes: Processes, tmp_path: Path) -> None:
     """One line per request, which agrees with the service's; a single user repeats its choices with the same seed."""
     choices = []
     for number in (1, 2):
         record = tmp_path / f"{number}.jsonl"
-        name = f"record-{number}-{api.name}"
-        assert 0 == run_load(processes, name, api.url, 1, "--seed", "7", "--record", str(record))
+        name = f"record-{number}-{loaded.name}"
+        assert 0 == run_load(processes, name, loaded.url, 1, "--seed", "7", "--record", str(record))
         sent = parse(record.read_text())
-        lines = {line["trace_id"]: line for line in api.lines() if line.get("event") == "request.finished"}
+        lines = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
         assert len(sent) > 1
         for line in sent:
             logged = lines[line["trace_id"]]
@@ -289,18 +291,18 @@ def test_requests_are_recorded(api: Service, processes: Processes, tmp_path: Pat
     assert choices[0][:common] == choices[1][:common]
 
 
-def test_users_do_not_send_at_the_same_moment(api: Service, processes: Processes, tmp_path: Path) -> None:
+def test_users_do_not_send_at_the_same_moment(loaded: Service, processes: Processes, tmp_path: Path) -> None:
     """Users who start together spread their requests over the second."""
     record = tmp_path / "sent.jsonl"
-    assert 0 == run_load(processes, f"spread-{api.name}", api.url, 20, "--record", str(record))
+    assert 0 == run_load(processes, f"spread-{loaded.name}", loaded.url, 20, "--record", str(record))
     tenths = {line["timestamp"][20:21] for line in parse(record.read_text())[-20:]}
     assert len(tenths) > 1
 
 
-def test_a_record_that_cannot_be_written_is_logged_once(api: Service, processes: Processes, tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_is_logged_once(loaded: Service, processes: Processes, tmp_path: Path) -> None:
     """The load goes on."""
-    name = f"lost-{api.name}"
-    assert 0 == run_load(processes, name, api.url, 10, "--record", str(tmp_path / "nowhere" / "sent.jsonl"))
+    name = f"lost-{loaded.name}"
+    assert 0 == run_load(processes, name, loaded.url, 10, "--record", str(tmp_path / "nowhere" / "sent.jsonl"))
 
     lines = parse(processes.output(name).read_text())
     assert 1 == len([line for line in lines if line["message"].startswith("Cannot record requests in ")])
