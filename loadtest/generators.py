@@ -42,7 +42,7 @@ class Generators:
         """Start the processes."""
         for worker in range(self._options.workers):
             command = [sys.executable, "-m", "loadtest.generator", str(worker)]
-            # A session of its own: Ctrl-C in the terminal reaches only this process, which decides what it means.
+            # In a new session, Ctrl-C in the terminal reaches only the parent, which stops the run in order.
             process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, str(_PDEATHSIG), str(os.getpid()), *command],
                 stdin=subprocess.PIPE,

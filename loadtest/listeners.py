@@ -131,7 +131,7 @@ class _Run:
         self._record: Record | None = None
 
     def start(self, environment: Environment, **_: object) -> None:
-        # A worker may be told to start while it is still connecting, when it has no number yet.
+        # The master may start a run while a worker is still connecting, and has no number yet.
         while environment.runner is None:
             gevent.sleep(0.01)
         options, host = environment.parsed_options, environment.host or ""

@@ -248,20 +248,20 @@ def test_an_incident_that_cannot_start_has_a_reason(loaded: Service, payments: S
 )
 def test_a_mistake_is_one_sentence(setting: str, value: str) -> None:
     """Exit code 2, and a sentence that names the variable."""
-    code, said = refused({setting: value})
+    code, error = refused({setting: value})
 
     assert 2 == code
-    assert re.fullmatch(rf"{setting}: .*\n", said)
+    assert re.fullmatch(rf"{setting}: .*\n", error)
 
 
 def test_a_port_in_use_is_one_sentence() -> None:
     """Locust would print a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, said = refused({"LOAD_PORT": port})
+        code, error = refused({"LOAD_PORT": port})
 
     assert 2 == code
-    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use. Set LOAD_HOST or LOAD_PORT.\n" == said
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use. Set LOAD_HOST or LOAD_PORT.\n" == error
 
 
 def refused(settings: dict[str, str]) -> tuple[int, str]:

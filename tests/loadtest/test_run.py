@@ -59,10 +59,10 @@ def test_two_generators_are_one_run(processes: Processes, loaded: Service, tmp_p
     assert len(sent) == stopped["requests"] == sum(end["requests"] for end in ends)
     assert (0, False) == (stopped["failures"], stopped["interrupted"])
     assert len(sent) == len({line["request_id"] for line in sent}) == len({line["trace_id"] for line in sent})
-    said = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
+    logged = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
     for line in sent:
-        assert all(line[key] == said[line["trace_id"]][key] for key in ("request_id", "method", "route", "status"))
-        assert 0 < line["server_ms"] <= said[line["trace_id"]]["duration_ms"] + 0.001
+        assert all(line[key] == logged[line["trace_id"]][key] for key in ("request_id", "method", "route", "status"))
+        assert 0 < line["server_ms"] <= logged[line["trace_id"]]["duration_ms"] + 0.001
         assert line["client_ms"] >= line["server_ms"] + line["late_ms"]
     assert all(0 <= line["cpu"] < 2 and line["in_flight"] >= 0 for line in events(tmp_path, "generator.sampled"))
     if loop == "open":
@@ -88,7 +88,7 @@ def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
         if loop == "open":
             assert 160 == len(sent)
             gaps = sorted(line["timestamp"] for line in sent)
-            assert gaps == sorted(set(gaps))  # each has a time of its own at which it was due
+            assert gaps == sorted(set(gaps))  # no two were due at the same time
             assert 2500 < max(slow[loop]) < 5000
             assert max(line["late_ms"] for line in sent) < 1500  # they left while others waited
         else:
@@ -148,11 +148,11 @@ def test_a_run_can_be_interrupted(processes: Processes, loaded: Service, tmp_pat
 
 def test_a_prometheus_that_is_away_is_one_warning(processes: Processes, loaded: Service, tmp_path: Path) -> None:
     """The load goes on."""
-    nobody = f"http://127.0.0.1:{free_port()}"
-    start(processes, loaded, tmp_path, {**ALONE, "PROMETHEUS_URL": nobody}, workers=2, rate=10, seconds=8)
+    away = f"http://127.0.0.1:{free_port()}"
+    start(processes, loaded, tmp_path, {**ALONE, "PROMETHEUS_URL": away}, workers=2, rate=10, seconds=8)
     name = f"run-{tmp_path.name}"
     assert 0 == processes.wait(name)
-    sentence = f"The metrics of the load are lost: Prometheus at {nobody} does not accept them\n"
+    sentence = f"The metrics of the load are lost: Prometheus at {away} does not accept them\n"
     assert sentence == processes.errors(name).read_text()
     assert 80 == len(events(tmp_path, "request.sent"))
 
