@@ -17,7 +17,6 @@ from typing import NamedTuple
 from bench import loops
 from bench.report import table
 from demo.processes import Processes, Service
-from loadtest.mix import KINDS
 from loadtest.thresholds import read_thresholds
 from loadtest.verdict import Verdict, judge
 from triage.stores.runs import RunFolder
@@ -124,7 +123,7 @@ def _generators(wrk: str) -> tuple[list[float], list[float]]:
 def _only(kind: str, folder: Path) -> tuple[str, str]:
     """Return the option by which all users are of one kind."""
     file = folder / "users.toml"
-    file.write_text("".join(f"{name} = {int(name == kind)}\n" for name in KINDS))
+    file.write_text(f"{kind} = 1\n")
     return "--users", str(file)
 
 

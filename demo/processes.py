@@ -22,7 +22,7 @@ from demo.errors import DemoError
 API = ("-m", "app", "api")
 
 _PROJECT = Path(__file__).parents[1]
-_KILL_WITH_PARENT = _PROJECT / "loadtest" / "leash.py"
+_KILL_WITH_PARENT = _PROJECT / "loadtest" / "pdeathsig.py"
 
 _START_TIMEOUT = 30  # seconds
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

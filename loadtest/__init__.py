@@ -1,1 +1,4 @@
-"""The load: users that browse, buy and report, and incidents among them."""
+"""Load for the demo service: user classes, incidents, and measured runs."""
+
+#: The ids of the users that the service creates when it starts.
+KNOWN_USERS = range(1, 201)

@@ -1,18 +1,32 @@
-"""`python -m loadtest`: Locust with its page, and a gentle run that starts by itself unless LOAD=off.
+"""`python -m loadtest`: Locust with its web UI, and a run that starts automatically unless LOAD=off.
 
-`python -m loadtest worker` makes requests for the one that has the page, which waits for LOAD_WORKERS of them.
+`python -m loadtest worker` sends requests for a master with LOAD_WORKERS above 0.
 """
 
 import os
 import socket
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
+import typer
 from pydantic import Field, HttpUrl, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_LOCUST = [sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("locustfile.py"))]
+# With --skip-log-setup the output is JSON lines.
+_LOCUST = [
+    sys.executable, "-m", "locust", "--skip-log-setup", "--locustfile", str(Path(__file__).with_name("locustfile.py")),
+]  # fmt: skip
+
+cli = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    MASTER = "master"
+    WORKER = "worker"
 
 
 class LoadSettings(BaseSettings):
@@ -31,45 +45,45 @@ class LoadSettings(BaseSettings):
     master: str = "127.0.0.1"
     prometheus_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$", validation_alias="PROMETHEUS_URL")] = ""
 
-    def worker_command(self) -> list[str]:
-        """Return the command line of a worker, which is told the rest by the one that leads."""
-        return [*_LOCUST, "--skip-log-setup", "--worker", "--master-host", self.master]
-
-    def command(self) -> list[str]:
-        """Return Locust's command line; what a run would be like is also what its page suggests."""
+    def master_command(self) -> list[str]:
+        """Return the command line of Locust with its web UI, whose form suggests the same settings."""
         return [
             *_LOCUST,
             "--host", str(self.target).rstrip("/"),
             "--web-host", self.host, "--web-port", str(self.port),
             "--class-picker", "--users", str(self.users), "--spawn-rate", "10", "--run-time", self.run_time,
             "--incidents", self.incidents,
-            # Longer than the slowest request, so that none is cut off when a run ends.
-            "--stop-timeout", "15",
-            "--skip-log-setup", "--exit-code-on-error", "0",
+            "--stop-timeout", "15",  # longer than the slowest request
+            "--exit-code-on-error", "0",
             *(["--autostart"] if self.auto == "on" else []),
             *(["--master", "--master-bind-host", self.host] if self.workers else []),
             "--expect-workers", str(max(self.workers, 1)),
         ]  # fmt: skip
 
+    def worker_command(self) -> list[str]:
+        """Return the command line of a worker, which gets its options from the master."""
+        return [*_LOCUST, "--worker", "--master-host", self.master]
 
-def main() -> None:
-    """Become Locust: it patches the standard library, so nothing else lives in its process."""
-    if sys.argv[1:] not in ([], ["worker"]):
-        _refuse("Usage: python -m loadtest [worker]")
+
+@cli.command()
+def main(role: Annotated[Role, typer.Argument(help="What this process does.")] = Role.MASTER) -> None:
+    """Run Locust with the settings in the LOAD_* environment variables."""
     try:
         settings = LoadSettings()
     except ValidationError as exc:
-        names = [str(error["loc"][0]) for error in exc.errors()]
-        variables = [name if name.isupper() else f"LOAD_{name}".upper() for name in names]
-        _refuse("; ".join(f"{name}: {error['msg']}" for name, error in zip(variables, exc.errors(), strict=True)))
-    if sys.argv[1:]:
-        os.environ["INSTANCE"] = f"{socket.gethostbyname(socket.gethostname())}:{os.getpid()}"
+        errors = [(str(error["loc"][0]), error["msg"]) for error in exc.errors()]
+        typer.echo(
+            "; ".join(f"{name if name.isupper() else f'LOAD_{name}'.upper()}: {msg}" for name, msg in errors), err=True
+        )
+        raise typer.Exit(2) from None
+    address = socket.gethostbyname(socket.gethostname())
+    if role is Role.WORKER:
+        os.environ["INSTANCE"] = f"{address}:{os.getpid()}"
         command = settings.worker_command()
     else:
         _check_port(settings)
-        address = socket.gethostbyname(socket.gethostname()) if settings.host == "0.0.0.0" else settings.host  # noqa: S104
-        os.environ["INSTANCE"] = f"{address}:{settings.port}"
-        command = settings.command()
+        os.environ["INSTANCE"] = f"{address if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
+        command = settings.master_command()
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
@@ -79,13 +93,9 @@ def _check_port(settings: LoadSettings) -> None:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as exc:
         reason = str(exc.strerror).partition(" (")[0]  # the rest repeats the address
-        _refuse(f"Cannot listen on {settings.host}:{settings.port}: {reason}. Set LOAD_HOST or LOAD_PORT.")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"{sentence}\n")
-    sys.exit(2)
+        typer.echo(f"Cannot listen on {settings.host}:{settings.port}: {reason}. Set LOAD_HOST or LOAD_PORT.", err=True)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":
-    main()
+    cli()

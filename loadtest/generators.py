@@ -1,110 +1,118 @@
-"""The processes of a measured run: Locust alone, or one that leads and others that generate."""
+"""The processes that send the requests of a measured run."""
 
 import json
 import os
+import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from loadtest.options import RunOptions
 
-_LEASH = Path(__file__).with_name("leash.py")
+_PDEATHSIG = Path(__file__).with_name("pdeathsig.py")
 
-# Longer than a client waits for an answer, so that nothing that was sent is cut off.
-_STOP = 65  # seconds
-_QUIT = 10  # seconds
-_CONNECT = 30  # seconds
+_START_TIMEOUT = 60  # seconds
+_QUIT_TIMEOUT = 10  # seconds
+# After the last request is sent: the longest wait for a response, and time to write the files.
+_END_TIMEOUT = 180  # seconds
+_LEAD = 0.5  # seconds before the first request, so that every generator has started
+
+
+class StartError(Exception):
+    """A generator did not start."""
 
 
 class Generators:
-    """Locust's processes, which are all gone at the end of the `with` block."""
+    """The processes of one run; they have all ended when the `with` block ends."""
 
     def __init__(self, options: RunOptions) -> None:
-        """Prepare those that `options` ask for."""
+        """Prepare as many processes as `options` name."""
         self._options = options
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it is read after the block, too
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - read after the block, too
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.interrupted = False
+        self.weights: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Start them, the leading one first."""
-        if self._options.workers == 1:
-            self._start()
-            return self
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
-        expected = ["--expect-workers", str(self._options.workers), "--expect-workers-max-wait", str(_CONNECT)]
-        self._start("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, *expected)
-        for _ in range(self._options.workers):
-            self._start("--worker", "--master-host", "127.0.0.1", "--master-port", port)
-        return self
-
-    def _start(self, *role: str) -> None:
-        command = [
-            sys.executable, str(_LEASH), str(os.getpid()),
-            sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("measured.py")),
-            "--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0",
-            "--host", self._options.url, "--stop-timeout", str(_STOP),
-            "--measured", self._options.model_dump_json(), *role,
-        ]  # fmt: skip
-        # A session of its own: Ctrl-C in the terminal is for us, and we hand it on to the one that leads.
-        self._processes.append(
-            subprocess.Popen(  # noqa: S603 - ours
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=subprocess.STDOUT,
+        """Start the processes."""
+        for worker in range(self._options.workers):
+            command = [sys.executable, "-m", "loadtest.generator", str(worker)]
+            # In a new session, Ctrl-C in the terminal reaches only the parent, which stops the run in order.
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, str(_PDEATHSIG), str(os.getpid()), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
                 env={"PROMETHEUS_URL": "http://127.0.0.1:9090", **os.environ},
                 start_new_session=True,
             )
-        )
+            self._processes.append(process)
+            self._write(process, self._options.model_dump_json())
+        return self
 
-    def interrupt(self) -> None:
-        """Ask the one that leads to end the run in good order."""
-        self._processes[0].send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End all of them now."""
+    def begin(self) -> float:
+        """Start the run as soon as all processes are ready; return its begin in seconds since 1970."""
+        deadline = time.monotonic() + _START_TIMEOUT
         for process in self._processes:
-            process.kill()
+            pipe = process.stdout
+            if pipe is None or not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                msg = f"A generator did not start within {_START_TIMEOUT} s"
+                raise StartError(msg)
+            if not (ready := pipe.readline()):
+                msg = "A generator did not start"
+                raise StartError(msg)
+            self.weights = json.loads(ready)
+        begin = time.time() + _LEAD
+        for process in self._processes:
+            self._write(process, repr(begin))
+        return begin
+
+    def _write(self, process: subprocess.Popen[bytes], text: str) -> None:
+        if process.stdin is not None:
+            try:
+                process.stdin.write(f"{text}\n".encode())
+                process.stdin.flush()
+            except BrokenPipeError:
+                return  # it has ended, which shows in its exit code
+
+    def stop(self) -> None:
+        """Stop the run: the first time wait for responses, the second time at once."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL if self.interrupted else signal.SIGINT)
+        self.interrupted = True
 
     def wait(self) -> int:
-        """Wait for the end of the run, at most a while longer than it can take; return how many workers were lost."""
-        most = _CONNECT + self._options.plan.seconds + 2 * (_STOP + 60)
-        try:
-            self._processes[0].wait(most)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        return sum(process.poll() is not None for process in self._processes[1:])
+        """Wait for the end of the run; return how many processes did not end by themselves."""
+        deadline = time.monotonic() + self._options.plan.seconds + _END_TIMEOUT
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        return sum(process.wait() != 0 for process in self._processes)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop those that are still there: workers outlive the one that leads."""
+        """End the processes that still run."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
             try:
-                process.wait(_QUIT)
+                process.wait(_QUIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
-    def complaints(self) -> Iterator[str]:
-        """Yield what the processes warned of, each warning once."""
-        self._output.seek(0)
-        told: dict[str, None] = {}
-        for text in self._output.read().decode(errors="replace").splitlines():
-            try:
-                said = json.loads(text)
-            except ValueError:
-                told[text] = None
-            else:
-                if isinstance(said, dict) and said.get("level") in {"warning", "error", "critical"}:
-                    told[str(said["message"])] = None
-        yield from told
+    def warnings(self) -> list[str]:
+        """Return what the processes wrote to stderr, each line once."""
+        self._stderr.seek(0)
+        return list(dict.fromkeys(self._stderr.read().decode(errors="replace").splitlines()))

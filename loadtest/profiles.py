@@ -1,15 +1,15 @@
-"""How the load goes over a run: stages, each a share of the time at a factor of the rate."""
+"""Load profiles: how the request rate changes over a run."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_EVEN = 1e-9  # what sums of fractions may be off
+_ROUNDING = 1e-9  # the error of sums of fractions
 
 
 class Stage(NamedTuple):
-    """For a `share` of the run, `factor` times the rate."""
+    """A `share` of the run at `factor` times its rate."""
 
     share: float
     factor: float
@@ -17,7 +17,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """The stages, how long a run usually is, and between which shares of it a fault of the lab is active."""
+    """The stages, the default length in seconds, and between which shares of the run a fault is active."""
 
     stages: tuple[Stage, ...]
     seconds: int = 60
@@ -28,7 +28,7 @@ PROFILES: Mapping[str, Profile] = {
     "steady": Profile((Stage(1, 1),)),
     "steps": Profile((Stage(0.25, 0.5), Stage(0.25, 1), Stage(0.25, 1.5), Stage(0.25, 2)), seconds=120),
     "spike": Profile((Stage(0.4, 1), Stage(0.2, 3), Stage(0.4, 1))),
-    # Half of the time, or the few slow requests would be less than one of a hundred, and p99 would not move.
+    # Half of the time: in a shorter fault, the slow requests would be less than 1 % of all, and p99 would not change.
     "incident": Profile((Stage(1, 1),), fault=(0.25, 0.75)),
     "soak": Profile((Stage(1, 1),), seconds=1800),
 }
@@ -36,34 +36,35 @@ PROFILES: Mapping[str, Profile] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A profile at a rate, for so many seconds."""
+    """A profile at a rate in requests per second, for a number of seconds."""
 
     profile: Profile
     rate: float
     seconds: float
 
+    def stages(self) -> Iterator[tuple[float, float, float]]:
+        """Yield the start and the end of each stage, in seconds after the start of the run, and its rate."""
+        start = 0.0
+        for share, factor in self.profile.stages:
+            end = start + share * self.seconds
+            yield start, end, factor * self.rate
+            start = end
+
     def rate_at(self, second: float) -> float:
-        """Return the arrivals per second at a moment; there are none after the end."""
-        end = 0.0
-        for stage in self.profile.stages:
-            end += stage.share * self.seconds
-            if second < end - _EVEN:
-                return stage.factor * self.rate
-        return 0.0
+        """Return the rate at a moment, in requests per second; it is 0 after the end."""
+        return next((rate for _, end, rate in self.stages() if second < end - _ROUNDING), 0.0)
 
     @property
     def arrivals(self) -> int:
-        """How many there are in all."""
-        return math.ceil(
-            sum(share * factor for share, factor in self.profile.stages) * self.rate * self.seconds - _EVEN
-        )
+        """The number of requests."""
+        return math.ceil(sum((end - start) * rate for start, end, rate in self.stages()) - _ROUNDING)
 
     def due(self) -> Iterator[float]:
-        """Yield when each arrival is due, in seconds after the start; evenly, so the same in every run."""
-        number, before, start = 0, 0.0, 0.0
-        for share, factor in self.profile.stages:
-            length, rate = share * self.seconds, factor * self.rate
-            while number < before + rate * length - _EVEN:
-                yield start + (number - before) / rate
+        """Yield when each request is due, in seconds after the start: evenly spaced, and the same in every run."""
+        number, earlier = 0, 0.0
+        for start, end, rate in self.stages():
+            planned = earlier + rate * (end - start)
+            while number < planned - _ROUNDING:
+                yield start + (number - earlier) / rate
                 number += 1
-            before, start = before + rate * length, start + length
+            earlier = planned

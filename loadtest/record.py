@@ -1,4 +1,4 @@
-"""What a run sent and saw, a line for each request: the client's side, to compare the services' lines with."""
+"""JSON lines about a run's requests, as the client saw them."""
 
 import json
 import logging
@@ -13,119 +13,127 @@ import gevent
 
 logger = logging.getLogger(__name__)
 
-_PERIOD = 1  # seconds from one write to the next
-_OURS = re.compile(r"(?:^|,)\s*app\s*;\s*dur=(\d+(?:\.\d+)?)")
+_PERIOD = 1  # seconds
+_APP_DURATION = re.compile(r"(?:^|,)\s*app\s*;\s*dur=(\d+(?:\.\d+)?)")
 
 
 def line(event: str, run: str, when: float | None = None, **fields: object) -> dict[str, object]:
-    """Return what a line says; `when` is in seconds since 1970, or now."""
+    """Return the fields of a line; `when` is in seconds since 1970, by default now."""
     moment = datetime.fromtimestamp(time.time() if when is None else when, UTC)
     return {"timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", "event": event, "service": "loadtest", "run": run, **fields}
 
 
 def encode(fields: Mapping[str, object]) -> bytes:
-    """Return a line as it is written."""
+    """Return the fields as a line of JSON."""
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def server_ms(response: Any) -> float | None:  # noqa: ANN401 - of whatever client the user has
-    """Return what the service says of its own time, if it does."""
+def route_of(name: str) -> str:
+    """Return the route of a request from its name in Locust's statistics."""
+    return name.partition("?")[0]
+
+
+def server_ms(response: Any) -> float | None:  # noqa: ANN401 - depends on the user's client
+    """Return the duration in the response's `Server-Timing` header, in milliseconds."""
     headers = getattr(response, "headers", None) or {}
-    found = _OURS.search(headers.get("server-timing") or "")
+    found = _APP_DURATION.search(headers.get("server-timing") or "")
     return float(found[1]) if found else None
 
 
 class Record:
-    """A file with a line for each request. What cannot be written is told of once, and the load goes on."""
+    """A file with one line per request. The first failed write is logged; the load goes on."""
 
     def __init__(self, path: Path, run: str) -> None:
         """Append the requests of `run` to `path`."""
         self._path = path
         self._run = run
         self._lines: list[bytes] = []
-        self._mend = b""  # what ends the line of which only a part could be written
-        self._told = False
+        self._line_end = b""  # ends a line that was only written in part
+        self._warned = False
         self.requests = 0
-        self._writer = gevent.spawn(self._write_now_and_then)
+        self._writer = gevent.spawn(self._write_periodically)
 
-    def request(  # noqa: PLR0913 - these are what Locust's event tells
+    def on_request(  # noqa: PLR0913 - the arguments of Locust's request event
         self,
         *,
         request_type: str,
+        name: str,
         context: Mapping[str, Any],
         start_time: float,
         response_time: float,
-        response: Any,  # noqa: ANN401 - of whatever client the user has
+        response: Any,  # noqa: ANN401 - depends on the user's client
         exception: BaseException | None,
         **_: object,
     ) -> None:
-        """Take what Locust tells of a request that is over; one without ids is not of the users here."""
+        """Add a line for a finished request of an `ApiUser`. Time counts from when the request was due."""
         if "request_id" not in context:
             return
         self.requests += 1
-        told = {
-            **context,
+        late_ms = context["late_ms"]
+        fields = {
+            "request_id": context["request_id"],
+            "trace_id": context["trace_id"],
+            "route": route_of(name),
             "method": request_type,
-            # The client says 0 where no response came.
-            "status": getattr(response, "status_code", None) or None,
-            "client_ms": round(response_time, 3),
+            "status": getattr(response, "status_code", None) or None,  # the client sets 0 without a response
+            "client_ms": round(response_time + late_ms, 3),
             "server_ms": server_ms(response),
-            "late_ms": round(context["late_ms"], 3),
+            "late_ms": round(late_ms, 3),
             "error": type(exception).__name__ if exception else None,
         }
-        self.add(line("request.sent", self._run, start_time, **told))
+        self.add(line("request.sent", self._run, start_time - late_ms / 1000, **fields))
 
     def add(self, fields: Mapping[str, object]) -> None:
-        """Take another line."""
+        """Add another line."""
         self._lines.append(encode(fields))
 
     def close(self) -> None:
-        """Write the rest."""
+        """Write the remaining lines."""
         self._writer.kill()
         self._write()
 
-    def _write_now_and_then(self) -> None:
+    def _write_periodically(self) -> None:
         while True:
             self._write()
             gevent.sleep(_PERIOD)
 
     def _write(self) -> None:
-        rest = self._mend + b"".join(self._lines)
+        rest = self._line_end + b"".join(self._lines)
         self._lines.clear()
         try:
-            # Opened each time: a folder that is gone would otherwise take lines for ever, and nobody would know.
+            # Opened for each write: an open file in a deleted folder would accept lines without an error.
             with self._path.open("ab", buffering=0) as file:
                 while rest:
                     rest = rest[file.write(rest) :]
-                    self._mend = b"\n" if rest else b""
+                    self._line_end = b"\n" if rest else b""
         except OSError as exc:
-            if not self._told:
-                logger.warning("What is sent cannot be recorded: %s", exc.strerror, extra={"run": self._run})
-            self._told = True
+            if not self._warned:
+                logger.warning("Cannot record requests in %s: %s", self._path, exc.strerror, extra={"run": self._run})
+            self._warned = True
 
 
 class GeneratorRecord(Record):
-    """The file of one generator, which also says how busy it was, and at last that it ended in good order."""
+    """The file of one generator, with a sample of its CPU usage each second and a last line."""
 
     def __init__(self, path: Path, run: str, worker: int, in_flight: Callable[[], int]) -> None:
-        """Append what the generator with the number `worker` does to `path`."""
+        """Append the requests and samples of generator `worker` to `path`."""
         super().__init__(path, run)
         self._worker = worker
         self._in_flight = in_flight
         self._sampler = gevent.spawn(self._sample)
 
     def close(self) -> None:
-        """Say that this is the end, and write the rest."""
+        """Add the last line, and write the remaining ones."""
         self._sampler.kill()
         self.add(line("generator.stopped", self._run, worker=self._worker, requests=self.requests))
         super().close()
 
     def _sample(self) -> None:
-        wall, used = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         while True:
             gevent.sleep(_PERIOD)
-            now, busy = time.perf_counter(), time.process_time()
-            share = round((busy - used) / (now - wall), 3)
-            wall, used = now, busy
-            sampled = {"worker": self._worker, "cpu": share, "in_flight": self._in_flight()}
-            self.add(line("generator.sampled", self._run, **sampled))
+            wall_now, cpu_now = time.perf_counter(), time.process_time()
+            share = round((cpu_now - cpu) / (wall_now - wall), 3)
+            wall, cpu = wall_now, cpu_now
+            fields = {"worker": self._worker, "cpu": share, "in_flight": self._in_flight()}
+            self.add(line("generator.sampled", self._run, **fields))

@@ -1,117 +1,188 @@
-"""`python -m loadtest.run`: a run of load that is measured, and leaves a folder to judge it by."""
+"""`python -m loadtest.run`: make a measured run, and leave a folder with its files for the verdict."""
 
-import argparse
 import http.client
 import json
 import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from threading import Timer
+from typing import Annotated, Any, Literal, NoReturn
 
+import typer
 from pydantic import ValidationError
 
-from loadtest.generators import Generators
-from loadtest.mix import UsersFileError, read_weights
-from loadtest.options import RunOptions
+from loadtest.generators import Generators, StartError
+from loadtest.incidents import start_incident
+from loadtest.options import RunOptions, UsersFileError, read_weights
 from loadtest.profiles import PROFILES
-from loadtest.stack import resting
+from loadtest.record import encode, line
+from loadtest.stack import pause_stack_load
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
-_SOON = 5  # seconds
+_TIMEOUT = 5  # seconds
+
+cli = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one sentence, without the usage."""
-        _refuse(f"{message[:1].upper()}{message[1:]}. See python -m loadtest.run --help.")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return what can be typed; what it means is checked by `RunOptions`."""
-    made = _Parser(prog="python -m loadtest.run", description="A run of load that is measured.", allow_abbrev=False)
-    fields, add = RunOptions.model_fields, made.add_argument
-    for name, text in {
-        "profile": f"how the load goes over the run: {', '.join(PROFILES)}",
-        "loop": "open: requests leave when they are due; closed: each user waits for the answer",
-        "rate": "requests a second, which the profile multiplies",
-        "seconds": "how long; by default as long as the profile usually is",
-        "host": "what is loaded; only what is yours",
-        "workers": "processes that generate; one needs a core",
-        "users": "a file of weights",
-        "folder": "where the folders of runs are",
-        "run": "the name of this one; by default its time",
-    }.items():
-        default = fields[name].get_default()
-        add(f"--{name}", default=default, metavar=name.upper(), help=text)
-    return made
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a run, and say where its folder is."""
-    options = _options(arguments)
-    # Whatever ends this process, the stack's load is to start again.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+@cli.command(help="Make a measured run of load.", epilog=f"Profiles: {', '.join(PROFILES)}.")
+def run(  # noqa: PLR0913, PLR0917 - options of the command line
+    profile: Annotated[
+        Literal["steady", "steps", "spike", "incident", "soak"], typer.Option(help="How the rate changes over the run.")
+    ] = "steady",
+    loop: Annotated[
+        Literal["open", "closed"],
+        typer.Option(help="open: requests are sent when they are due; closed: each user waits for the response."),
+    ] = "open",
+    rate: Annotated[float, typer.Option(help="Requests per second, which the profile multiplies.")] = 20,
+    seconds: Annotated[float | None, typer.Option(help="Length of the run; by default that of the profile.")] = None,
+    host: Annotated[str, typer.Option(help="Base URL of the service; only load your own.")] = "http://127.0.0.1:8000",
+    workers: Annotated[int, typer.Option(help="Processes that send requests; each needs a core.")] = 1,
+    users: Annotated[
+        Path | None, typer.Option(help="TOML file with a weight per user class; by default those of the locustfile.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where the folder of the run is made.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option("--run", help="Name of the run; by default its time.")] = None,
+) -> None:
+    """Make a run, and print where its folder is."""
+    given: dict[str, Any] = {
+        "profile": profile, "loop": loop, "rate": rate, "seconds": seconds, "host": host, "workers": workers,
+        "folder": folder,
+    }  # fmt: skip
+    if name is not None:
+        given["run"] = name
     try:
-        print(_sentence(options), flush=True)  # noqa: T201 - for people
-        with resting(options.url) as paused:
+        if users is not None:
+            given["users"] = read_weights(users)
+        options = RunOptions.model_validate(given)
+    except UsersFileError as exc:
+        _fail("users", str(exc))
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        _fail(str(error["loc"][0]), error["msg"])
+    if not _answers(options.url):
+        _fail("host", f"{options.url} does not answer, start the service first")
+    try:
+        options.run_folder.mkdir(parents=True)
+    except FileExistsError:
+        _fail("run", f"{options.run_folder} exists, choose another name")
+    except OSError as exc:
+        _fail("folder", f"cannot write to {folder}: {exc.strerror}")
+    raise typer.Exit(_make(options))
+
+
+def _fail(option: str, message: str) -> NoReturn:
+    typer.echo(f"--{option}: {message}.", err=True)
+    raise typer.Exit(2)
+
+
+def _make(options: RunOptions) -> int:
+    # A signal must not end this process before the stack's own load has started again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes = "one generator" if options.workers == 1 else f"{options.workers} generators"
+    rate = f"{options.rate:g} a second for {options.plan.seconds:g} s"
+    typer.echo(f"Run {options.run}: {options.profile}, {options.loop} loop, {rate} from {processes} to {options.url}")
+    try:
+        with pause_stack_load(options.url) as paused:
             if paused:
-                print("The load of the stack rests meanwhile.", flush=True)  # noqa: T201 - for people
-            return _make(options)
+                typer.echo("The load of the stack is paused during the run.")
+            return _send(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
-def _make(options: RunOptions) -> int:
+def _send(options: RunOptions) -> int:
     with Generators(options) as generators:
-        signals = iter((generators.interrupt, generators.kill))
+        try:
+            begin = generators.begin()
+        except StartError as exc:
+            typer.echo("\n".join([*generators.warnings(), f"{exc}."]), err=True)
+            return 1
 
         def stop(*_: object) -> None:
-            next(signals, generators.kill)()
+            generators.stop()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        _write(options, _started(options, begin, generators.weights))
+        timer = _incident_timer(options)
         lost = generators.wait()
-        for number, handler in before.items():
+        timer.cancel()
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    for complaint in generators.complaints():
-        sys.stderr.write(f"{complaint}\n")
+    for warning in generators.warnings():
+        typer.echo(warning, err=True)
     if lost:
-        sys.stderr.write(f"{lost} of {options.workers} workers were lost.\n")
-    stopped = _stopped(options.own_folder)
-    if stopped is None:
-        sys.stderr.write(f"The run did not come to its end; what there is of it is in {options.own_folder}.\n")
+        typer.echo(f"{lost} of {options.workers} workers were lost.", err=True)
+    if lost == options.workers:
+        typer.echo(f"The run did not finish. Its files are in {options.run_folder}.", err=True)
         return 1
-    counts = f"{stopped['requests']} requests, {stopped['failures']} failed"
-    print(f"{counts}. The run's folder is {options.own_folder}.", flush=True)  # noqa: T201 - for people
-    return _INTERRUPTED if stopped["interrupted"] else 0
+    requests, failures = _counts(options.run_folder)
+    counts = {"requests": requests, "failures": failures, "interrupted": generators.interrupted}
+    _write(options, line("run.stopped", options.run, **counts))
+    typer.echo(f"{requests} requests, {failures} failed. The run's folder is {options.run_folder}.")
+    return _INTERRUPTED if generators.interrupted else 0
 
 
-def _options(arguments: Sequence[str] | None) -> RunOptions:
-    typed = {name: value for name, value in vars(parser().parse_args(arguments)).items() if value is not None}
+def _started(options: RunOptions, begin: float, weights: Mapping[str, int]) -> dict[str, object]:
+    plan = options.plan
+    return line(
+        "run.started",
+        options.run,
+        begin,
+        host=options.url,
+        profile=options.profile,
+        loop=options.loop,
+        seconds=plan.seconds,
+        rate=round(plan.arrivals / plan.seconds, 3),
+        workers=options.workers,
+        users=weights,
+    )
+
+
+def _incident_timer(options: RunOptions) -> Timer:
+    """Return a timer for the profile's incident, which is started if there is one."""
+    plan = options.plan
+    first, last = (share * plan.seconds for share in plan.profile.fault or (0.0, 0.0))
+    seconds = min(max(round(last - first), 1), 600)
+    timer = Timer(first, start_incident, (options.url, options.run, seconds))
+    if plan.profile.fault is not None:
+        timer.start()
+    return timer
+
+
+def _counts(folder: Path) -> tuple[int, int]:
+    """Return how many requests the generators recorded, and how many of them failed."""
+    requests = failures = 0
+    for file in folder.glob("sent-*.jsonl"):
+        with file.open(encoding="utf-8") as lines:
+            for text in lines:
+                fields = _parse(text)
+                requests += fields.get("event") == "request.sent"
+                failures += fields.get("error") is not None
+    return requests, failures
+
+
+def _parse(text: str) -> dict[str, Any]:
     try:
-        options = RunOptions.model_validate(typed)
-        read_weights(options.users)
-    except ValidationError as exc:
-        wrong = exc.errors()[0]
-        _refuse(f"--{wrong['loc'][0]}: {wrong['msg']}.")
-    except UsersFileError as exc:
-        _refuse(f"{exc}.")
-    if not _answers(options.url):
-        _refuse(f"{options.url} does not answer.")
+        fields: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {}  # the last line of a generator that was killed
+    return fields
+
+
+def _write(options: RunOptions, fields: dict[str, object]) -> None:
     try:
-        options.own_folder.mkdir(parents=True)
-    except FileExistsError:
-        _refuse(f"{options.own_folder} is there already; each run has a folder of its own.")
+        with (options.run_folder / "run.jsonl").open("ab") as file:
+            file.write(encode(fields))
     except OSError as exc:
-        _refuse(f"Nothing can be written to {options.own_folder}: {exc.strerror}.")
-    return options
+        typer.echo(f"Cannot record the run in {options.run_folder}: {exc.strerror}.", err=True)
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=_SOON):  # noqa: S310 - a URL of HTTP, as pydantic has checked
+        with urllib.request.urlopen(url, timeout=_TIMEOUT):  # noqa: S310 - pydantic has checked that it is HTTP
             return True
     except urllib.error.HTTPError:
         return True
@@ -119,24 +190,5 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _sentence(options: RunOptions) -> str:
-    generators = "one generator" if options.workers == 1 else f"{options.workers} generators"
-    pace = f"{options.rate:g} a second for {options.plan.seconds:g} s"
-    return f"Run {options.run}: {options.profile}, {options.loop} loop, {pace} from {generators} to {options.url}"
-
-
-def _stopped(folder: Path) -> dict[str, Any] | None:
-    try:
-        lines = [json.loads(text) for text in (folder / "run.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
-        return None
-    return next((said for said in lines if said["event"] == "run.stopped"), None)
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"{sentence}\n")
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli())

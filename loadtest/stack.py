@@ -1,8 +1,7 @@
-"""The load that a stack makes by itself: it rests while a measured run loads the same service."""
+"""Pausing the load that a stack makes by itself during a measured run of the same service."""
 
 import json
 import os
-import re
 import sys
 import time
 import urllib.error
@@ -12,74 +11,78 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-_SOON = 3  # seconds
-_BEGUN = 1  # second, after which the first users are there
-_DONE = 40  # seconds: Locust waits for requests that are on their way
+_TIMEOUT = 3  # seconds
+_FIRST_USERS = 1  # second, after which the first users run
+_STOP_TIMEOUT = 40  # seconds: Locust waits for requests in flight
 
 
 @contextmanager
-def resting(host: str) -> Iterator[bool]:
-    """Stop the stack's Locust if it loads `host`, and start it again afterwards with the users it had."""
+def pause_stack_load(host: str) -> Iterator[bool]:
+    """Stop the stack's Locust if it loads `host`; start it again afterwards, with as many users as before."""
     locust = os.environ.get("LOCUST_URL", "http://127.0.0.1:8089").rstrip("/")
-    had = _load(locust, host)
-    if had is None:
+    settings = _settings(locust, host)
+    if settings is None:
         yield False
         return
-    _ask(f"{locust}/stop", {}, _DONE)
+    _fetch(f"{locust}/stop", {}, _STOP_TIMEOUT)
     try:
         yield True
     finally:
         try:
-            _start_again(locust, had)
+            _start(locust, settings)
         except (OSError, ValueError):
-            sys.stderr.write(f"The load of the stack did not start again; its page is {locust}.\n")
+            sys.stderr.write(f"The load of the stack did not start again. Start it at {locust}.\n")
 
 
-def _start_again(locust: str, had: Mapping[str, str]) -> None:
-    """Ask until it runs: its workers, if it has some, take a while to be ready again, and it says yes meanwhile."""
-    deadline = time.monotonic() + _DONE
+def _start(locust: str, settings: Mapping[str, str]) -> None:
+    """Start a run, and try again until it has users: Locust accepts a run even while its workers are not ready."""
+    deadline = time.monotonic() + _STOP_TIMEOUT
     while time.monotonic() < deadline:
-        _ask(f"{locust}/swarm", had)
-        time.sleep(_BEGUN)
-        if _runs(json.loads(_ask(f"{locust}/stats/requests"))):
+        _fetch(f"{locust}/swarm", settings)
+        time.sleep(_FIRST_USERS)
+        if _is_running(_fetch_json(f"{locust}/stats/requests")):
             return
-        time.sleep(_SOON)
+        time.sleep(_TIMEOUT)
     raise TimeoutError
 
 
-def _runs(now: object) -> bool:
-    return isinstance(now, dict) and now.get("state") in {"running", "spawning"} and bool(now.get("user_count"))
-
-
-def _load(locust: str, host: str) -> dict[str, str] | None:
-    """Return what a run at `locust` would have to be told to be as it is now, if it loads `host`."""
+def _settings(locust: str, host: str) -> dict[str, str] | None:
+    """Return the settings of the run at `locust`, if there is one and it loads `host`."""
     try:
-        now = json.loads(_ask(f"{locust}/stats/requests"))
-        page = _ask(locust)
+        stats, run = _fetch_json(f"{locust}/stats/requests"), _fetch_json(f"{locust}/run")
     except (OSError, ValueError):
         return None
-    if not _runs(now):
+    if not _is_running(stats) or not _is_same(host, run.get("host") or ""):
         return None
-    told = {name: found[1] for name in ("host", "run_time") if (found := re.search(rf'"{name}": "?([^",}}]+)', page))}
-    if not _same(host, told.get("host", "")):
-        return None
-    length = {"run_time": told["run_time"]} if told.get("run_time", "null") != "null" else {}
-    return {"user_count": str(now["user_count"]), "spawn_rate": "10", "host": told["host"], **length}
+    settings = {"user_count": str(stats["user_count"]), "spawn_rate": "10", "host": str(run["host"])}
+    return settings | ({"run_time": str(run["run_time"])} if run.get("run_time") else {})
 
 
-def _same(host: str, other: str) -> bool:
-    """Whether both are one service: the stack's own is `api` inside, and a published port outside."""
+def _is_running(stats: Mapping[str, Any]) -> bool:
+    return stats.get("state") in {"running", "spawning"} and bool(stats.get("user_count"))
+
+
+def _is_same(host: str, other: str) -> bool:
+    """Return whether both URLs are of one service: `api` in the stack's network is a published port outside."""
     api = os.environ.get("API_URL", f"http://127.0.0.1:{os.environ.get('API_PORT', '8000')}")
-    published = {_plain(api), _plain("http://api:8000")}
-    return _plain(host) == _plain(other) or {_plain(host), _plain(other)} <= published
+    published = {_normalize(api), _normalize("http://api:8000")}
+    return _normalize(host) == _normalize(other) or {_normalize(host), _normalize(other)} <= published
 
 
-def _plain(url: str) -> str:
+def _normalize(url: str) -> str:
     return url.rstrip("/").replace("//localhost:", "//127.0.0.1:")
 
 
-def _ask(url: str, form: Mapping[str, Any] | None = None, seconds: float = _SOON) -> str:
+def _fetch_json(url: str) -> dict[str, Any]:
+    found = json.loads(_fetch(url))
+    if not isinstance(found, dict):
+        msg = f"{url} is not an object"
+        raise ValueError(msg)  # noqa: TRY004 - like what is no JSON at all
+    return found
+
+
+def _fetch(url: str, form: Mapping[str, str] | None = None, timeout: float = _TIMEOUT) -> str:
     data = None if form is None else urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(url, data, seconds) as answer:  # noqa: S310 - where the environment says Locust is
-        text: str = answer.read().decode(errors="replace")
+    with urllib.request.urlopen(url, data, timeout) as response:  # noqa: S310 - the URL of Locust, from the environment
+        text: str = response.read().decode(errors="replace")
         return text

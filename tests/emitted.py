@@ -45,9 +45,7 @@ class Emitted:
     ) -> ObservabilityMiddleware:
         """Observe `app`, and return it, to be called without a client."""
         self.registry = CollectorRegistry()
-        configure_logging(
-            "tested", "127.0.0.1:1", level="DEBUG", safe_exceptions=safe_exceptions, stream=self.stream
-        )
+        configure_logging("tested", "127.0.0.1:1", level="DEBUG", safe_exceptions=safe_exceptions, stream=self.stream)
         return ObservabilityMiddleware(app, registry=self.registry, **options)
 
     def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:

@@ -7,30 +7,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
-from loadtest.mix import UsersFileError, read_weights
 from loadtest.profiles import PROFILES, Plan, Profile
+from loadtest.run import cli
 from tests.emitted import Line, parse
 from tests.processes import Processes, free_port, gone
-from tests.services import Service, running
+from tests.services import Service
 from tests.waiting import eventually
 
-# Whatever runs on this machine is left alone.
+# No other Locust or Prometheus on this machine is touched.
 ALONE = {"LOCUST_URL": f"http://127.0.0.1:{free_port()}", "PROMETHEUS_URL": ""}
-
-
-@pytest.fixture(scope="module")
-def loaded(processes: Processes, payments: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service that may be frozen."""
-    database = tmp_path_factory.mktemp("loaded") / "loaded.db"
-    settings = {"DATABASE_URL": f"sqlite:///{database}", "PAYMENTS_URL": payments.url, "FAULTS": "on"}
-    with running(processes, "api", settings, "loaded") as service:
-        yield service
 
 
 def start(
@@ -53,7 +45,7 @@ def parse_whole(file: Path) -> list[Line]:
 
 @pytest.mark.parametrize("loop", ["open", "closed"])
 def test_two_generators_are_one_run(processes: Processes, loaded: Service, tmp_path: Path, loop: str) -> None:
-    """No id is there twice, counts add up, each file has its end, and each request is a line of the service, too."""
+    """No id is sent twice, counts add up, each file has its last line, and the service logged each request."""
     start(processes, loaded, tmp_path, workers=2, rate=20, seconds=4, loop=loop)
     assert 0 == processes.wait(f"run-{tmp_path.name}"), processes.last_lines(f"run-{tmp_path.name}")
 
@@ -67,10 +59,10 @@ def test_two_generators_are_one_run(processes: Processes, loaded: Service, tmp_p
     assert len(sent) == stopped["requests"] == sum(end["requests"] for end in ends)
     assert (0, False) == (stopped["failures"], stopped["interrupted"])
     assert len(sent) == len({line["request_id"] for line in sent}) == len({line["trace_id"] for line in sent})
-    said = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
+    logged = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
     for line in sent:
-        assert all(line[key] == said[line["trace_id"]][key] for key in ("request_id", "method", "route", "status"))
-        assert 0 < line["server_ms"] <= said[line["trace_id"]]["duration_ms"] + 0.001
+        assert all(line[key] == logged[line["trace_id"]][key] for key in ("request_id", "method", "route", "status"))
+        assert 0 < line["server_ms"] <= logged[line["trace_id"]]["duration_ms"] + 0.001
         assert line["client_ms"] >= line["server_ms"] + line["late_ms"]
     assert all(0 <= line["cpu"] < 2 and line["in_flight"] >= 0 for line in events(tmp_path, "generator.sampled"))
     if loop == "open":
@@ -78,44 +70,10 @@ def test_two_generators_are_one_run(processes: Processes, loaded: Service, tmp_p
         assert {"tried-0": 40, "tried-1": 40} == counted
 
 
-# What Python runs before anything else: a worker that is told to start before Locust has made it known.
-SLOW_TO_CONNECT = """
-import sys
-
-if "--worker" in sys.orig_argv:
-    import gevent
-    from locust.runners import WorkerRunner
-
-    connect = WorkerRunner.connect_to_master
-
-    def slowly(self):
-        connect(self)
-        gevent.sleep(3)
-
-    WorkerRunner.connect_to_master = slowly
-"""
-
-
-def test_generators_that_connect_slowly_have_numbers_of_their_own(
-    processes: Processes, loaded: Service, tmp_path: Path
-) -> None:
-    """The one that leads may tell them to start as soon as they have called; no id is there twice."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(SLOW_TO_CONNECT)
-    start(processes, loaded, tmp_path, {**ALONE, "PYTHONPATH": str(site)}, workers=2, rate=20, seconds=6)
-    assert 0 == processes.wait(f"run-{tmp_path.name}"), processes.last_lines(f"run-{tmp_path.name}")
-
-    assert 1 == len(events(tmp_path, "run.started"))
-    assert [0, 1] == [end["worker"] for end in events(tmp_path, "generator.stopped")]
-    sent = events(tmp_path, "request.sent")
-    assert 120 == len(sent) == len({line["request_id"] for line in sent})
-
-
 def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
     processes: Processes, loaded: Service, tmp_path: Path
 ) -> None:
-    """Whoever would have come is there, and waits: the closed loop makes fewer requests, and hides most of those."""
+    """It sends all requests, and each waits; the closed loop sends fewer, and hides most of the waiting."""
     slow = {}
     for loop in ("open", "closed"):
         folder = tmp_path / loop
@@ -130,7 +88,7 @@ def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
         if loop == "open":
             assert 160 == len(sent)
             gaps = sorted(line["timestamp"] for line in sent)
-            assert gaps == sorted(set(gaps))  # each has a time of its own at which it was due
+            assert gaps == sorted(set(gaps))  # no two were due at the same time
             assert 2500 < max(slow[loop]) < 5000
             assert max(line["late_ms"] for line in sent) < 1500  # they left while others waited
         else:
@@ -140,11 +98,11 @@ def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
 
 
 def test_a_lost_generator_is_seen(processes: Processes, loaded: Service, tmp_path: Path) -> None:
-    """The run ends all the same, and the file of the one that was killed has no end."""
+    """The run ends anyway, and the file of the killed generator has no last line."""
     start(processes, loaded, tmp_path, workers=2, rate=10, seconds=8)
     name = f"run-{tmp_path.name}"
     eventually(lambda: len(list(tmp_path.glob("tried/sent-*.jsonl"))) == 2, "both generators")
-    workers = [pid for pid in descendants(processes.pid(name)) if "--worker" in command_of(pid)]
+    workers = descendants(processes.pid(name))
     assert 2 == len(workers)
     os.kill(workers[0], signal.SIGKILL)
 
@@ -155,14 +113,14 @@ def test_a_lost_generator_is_seen(processes: Processes, loaded: Service, tmp_pat
     assert 1 == len(events(tmp_path, "run.stopped"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PR_SET_PDEATHSIG")
 def test_a_run_can_be_killed(processes: Processes, loaded: Service, tmp_path: Path) -> None:
-    """Nobody can tell its generators any more, and they load nothing further."""
+    """Its generators end, too."""
     start(processes, loaded, tmp_path, workers=2, rate=10, seconds=60)
     name = f"run-{tmp_path.name}"
     eventually(lambda: events(tmp_path, "request.sent"), "the first requests")
     generators = descendants(processes.pid(name))
-    assert 3 == len(generators)
+    assert 2 == len(generators)
     processes.kill(name)
 
     eventually(lambda: gone(generators), "the end of the generators")
@@ -173,13 +131,9 @@ def descendants(pid: int) -> list[int]:
     return [int(child) for child in children]
 
 
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_can_be_interrupted(processes: Processes, loaded: Service, tmp_path: Path, workers: int) -> None:
-    """Ctrl-C: what is on its way is waited for, all files have their ends, and the run says what it is."""
+    """After Ctrl-C the responses are waited for, all files have their last lines, and the run is marked."""
     start(processes, loaded, tmp_path, workers=workers, rate=10, seconds=60)
     name = f"run-{tmp_path.name}"
     eventually(lambda: events(tmp_path, "request.sent"), "the first requests")
@@ -192,54 +146,66 @@ def test_a_run_can_be_interrupted(processes: Processes, loaded: Service, tmp_pat
     assert workers == len(events(tmp_path, "generator.stopped"))
 
 
-def test_a_prometheus_that_is_away_is_told_of_once(processes: Processes, loaded: Service, tmp_path: Path) -> None:
+def test_a_prometheus_that_is_away_is_one_warning(processes: Processes, loaded: Service, tmp_path: Path) -> None:
     """The load goes on."""
-    nobody = f"http://127.0.0.1:{free_port()}"
-    start(processes, loaded, tmp_path, {**ALONE, "PROMETHEUS_URL": nobody}, workers=2, rate=10, seconds=8)
+    away = f"http://127.0.0.1:{free_port()}"
+    start(processes, loaded, tmp_path, {**ALONE, "PROMETHEUS_URL": away}, workers=2, rate=10, seconds=8)
     name = f"run-{tmp_path.name}"
     assert 0 == processes.wait(name)
-    sentence = f"The metrics of the load are not kept: Prometheus at {nobody} does not take them\n"
+    sentence = f"The metrics of the load are lost: Prometheus at {away} does not accept them\n"
     assert sentence == processes.errors(name).read_text()
     assert 80 == len(events(tmp_path, "request.sent"))
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "error"),
     [
-        (["--rate", "none"], r"--rate: Input should be a valid number.*"),
-        (["--loop", "square"], r"--loop: Input should be 'open' or 'closed'"),
+        (["--rate", "none"], r"Error: Invalid value for '--rate': Input should be a valid number, .*"),
+        (["--rate", "0"], r"--rate: Input should be greater than 0."),
+        (["--loop", "square"], r"Error: Invalid value for '--loop': .*'square' is not one of 'open', 'closed'."),
         (["--workers", "0"], r"--workers: .*"),
         (["--run", "a-b"], r"--run: .*"),
-        (["--what"], r"Unrecognized arguments: --what. See python -m loadtest.run --help"),
-        (["--users", "/nowhere"], r"/nowhere cannot be read: No such file or directory"),
-        (["--host", "http://127.0.0.1:1"], r"http://127.0.0.1:1 does not answer"),
-        (["--folder", "/proc/none"], r"Nothing can be written to /proc/none/\w+: .*"),
+        (["--what"], r"Error: No such option: --what.*"),
+        (["--users", "/nowhere"], r"--users: Cannot read /nowhere: No such file or directory."),
+        (["--host", "http://127.0.0.1:1"], r"--host: http://127.0.0.1:1 does not answer, start the service first."),
+        (["--folder", "/proc/none"], r"--folder: cannot write to /proc/none: .*"),
     ],
 )
-def test_a_mistake_is_one_sentence(loaded: Service, options: list[str], sentence: str) -> None:
-    """Exit code 2, and what is wrong."""
+def test_a_mistake_is_one_sentence(loaded: Service, options: list[str], error: str) -> None:
+    """Exit code 2, and what is wrong in the last line."""
     command = [sys.executable, "-m", "loadtest.run", "--host", loaded.url, *options]
     done = subprocess.run(command, env={**os.environ, **ALONE}, capture_output=True, text=True, check=False)  # noqa: S603
     assert 2 == done.returncode
-    assert re.fullmatch(rf"{sentence}\.\n", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert re.fullmatch(error, done.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
     "text", ["Browse = -1", "Browse = 0", "Browse = 1.5", "Steal = 1", "", "Browse", "[Browse]\nweight = 1"]
 )
-def test_a_bad_file_of_users_is_refused(tmp_path: Path, text: str) -> None:
-    """With its name, and in one line."""
+def test_a_bad_file_of_weights_is_refused(tmp_path: Path, text: str) -> None:
+    """With its name, in one line."""
     file = tmp_path / "users.toml"
     file.write_text(text)
-    with pytest.raises(UsersFileError, match=re.escape(str(file))) as refused:
-        read_weights(file)
-    assert "\n" not in str(refused.value)
+    done = CliRunner().invoke(cli, ["--users", str(file)])
+    assert 2 == done.exit_code
+    assert re.fullmatch(rf"--users: {re.escape(str(file))}.*\n", done.stderr)
+
+
+def test_weights_choose_users(processes: Processes, loaded: Service, tmp_path: Path) -> None:
+    """A class that the file does not name has no users."""
+    file = tmp_path / "users.toml"
+    file.write_text("Buy = 1")
+    start(processes, loaded, tmp_path, rate=10, seconds=2, users=file)
+    assert 0 == processes.wait(f"run-{tmp_path.name}"), processes.last_lines(f"run-{tmp_path.name}")
+    assert {("POST", "/orders")} == {(line["method"], line["route"]) for line in events(tmp_path, "request.sent")}
+    assert {"Browse": 0, "Buy": 1, "Report": 0} == events(tmp_path, "run.started")[0]["users"]
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 @pytest.mark.parametrize(("rate", "seconds"), [(1, 1), (0.7, 3), (20, 60), (33, 7.5)])
-def test_a_plan_is_as_many_arrivals_as_it_says(profile: Profile, rate: float, seconds: float) -> None:
-    """In order, within its time, and at the rate of their moment."""
+def test_a_plan_has_the_planned_number_of_requests(profile: Profile, rate: float, seconds: float) -> None:
+    """In order, within the run, and at the rate of their stage."""
     plan = Plan(profile, rate, seconds)
     due = list(plan.due())
     assert plan.arrivals == len(due)
@@ -251,10 +217,8 @@ def test_a_plan_is_as_many_arrivals_as_it_says(profile: Profile, rate: float, se
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_the_load_of_the_stack_rests_meanwhile(
-    processes: Processes, loaded: Service, tmp_path: Path, workers: int
-) -> None:
-    """It makes no request of its own during the run, and afterwards it has as many users as before."""
+def test_the_load_of_the_stack_is_paused(processes: Processes, loaded: Service, tmp_path: Path, workers: int) -> None:
+    """It sends nothing during the run, and has as many users as before afterwards."""
     port, between = free_port(), str(free_port())
     ports = {"LOCUST_MASTER_BIND_PORT": between, "LOCUST_MASTER_NODE_PORT": between, "LOAD_WORKERS": str(workers)}
     name = f"own-load-{workers}"
@@ -271,7 +235,7 @@ def test_the_load_of_the_stack_rests_meanwhile(
     )
     assert 0 == processes.wait(f"beside-{workers}")
 
-    assert "The load of the stack rests meanwhile.\n" in processes.output(f"beside-{workers}").read_text()
+    assert "The load of the stack is paused during the run.\n" in processes.output(f"beside-{workers}").read_text()
     during = sorted(line["timestamp"] for line in events(tmp_path, "request.sent"))
     first, last = during[0], during[-1]
     lines = [line for line in loaded.lines() if line.get("event") == "request.finished"]

@@ -1,0 +1,77 @@
+"""The base class of all users: its client sends a trace id and a request id with every request."""
+
+import random
+from time import perf_counter
+from typing import Any, ClassVar
+
+import gevent
+from locust import FastHttpUser
+from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+from locust.env import Environment
+
+from loadtest.ids import RequestIds, new_run
+
+_PERIOD = 1.0  # seconds
+
+
+class TracedSession(FastHttpSession):
+    """Locust's HTTP client with an id for every request, which listeners find in the request's context."""
+
+    in_flight: ClassVar[int] = 0
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> ResponseContextManager:  # noqa: ANN401 - as in the base class
+        """Send a request. Redirects are not followed by default: a second request would repeat the id."""
+        ids = ApiUser.request_ids.headers()
+        context = {
+            "request_id": ids["X-Request-ID"],
+            "trace_id": ids["traceparent"].split("-")[1],
+            **(kwargs.pop("context", None) or {}),
+        }
+        headers = {**ids, **(kwargs.pop("headers", None) or {})}
+        TracedSession.in_flight += 1
+        try:
+            return super().request(
+                method, url, *args, **{"allow_redirects": False, **kwargs, "headers": headers, "context": context}
+            )
+        finally:
+            TracedSession.in_flight -= 1
+
+
+class ApiUser(FastHttpUser):
+    """A user who starts one task per second, so that the number of users is the request rate."""
+
+    abstract = True
+    request_ids: ClassVar[RequestIds] = RequestIds(new_run())
+    late_ms: float = 0.0
+    """How much later than planned the current task started; set by the open loop."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Give the user a client that sends ids."""
+        super().__init__(environment)
+        self.client: FastHttpSession = TracedSession(
+            self.host,
+            environment.events.request,
+            self,
+            network_timeout=self.network_timeout,
+            connection_timeout=self.connection_timeout,
+            insecure=self.insecure,
+            headers=self.default_headers,
+        )
+        self._next_task = 0.0
+
+    def context(self) -> dict[str, float]:
+        """Return what Locust adds to the context of every request."""
+        late_ms, self.late_ms = self.late_ms, 0.0  # only the first request of a task is late
+        return {"late_ms": late_ms}
+
+    def on_start(self) -> None:
+        """Wait for a random part of the period: users who start together would otherwise send at the same moments."""
+        pause = random.random() * _PERIOD
+        self._next_task = perf_counter() + pause
+        gevent.sleep(pause)
+
+    def wait_time(self) -> float:
+        """Return the time until the next task. Locust's `constant_pacing` would undo the random start."""
+        now = perf_counter()
+        self._next_task = max(self._next_task + _PERIOD, now)
+        return self._next_task - now
