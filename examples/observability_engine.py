@@ -15,7 +15,7 @@ from uuid import uuid4
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
-# A ContextVar has a value of its own in each request. A global variable would be shared by all of them.
+# A ContextVar has a separate value in each request. A global variable would be shared by all of them.
 trace_id: ContextVar[str] = ContextVar("trace_id", default="-")
 
 
