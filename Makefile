@@ -31,7 +31,12 @@ load: setup ## Make a measured run and judge it; PROFILE=spike, LOOP=, RATE=, SE
 
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
-	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove
+	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
+	  --ignore=tests/test_install.py
+
+.PHONY: test-install
+test-install: setup ## Follow the README's "Use it in your own service" in a new environment (needs PyPI; 1 minute).
+	@$(PYTHON) -m pytest tests/test_install.py
 
 .PHONY: lint
 lint: setup ## Look at format, style and types.

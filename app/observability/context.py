@@ -46,7 +46,7 @@ class RequestContext:
         self._lock = Lock()  # the threads of one request may end their timers at the same time
 
     def add_time(self, name: str, seconds: float) -> None:
-        """Add one call of `name`, unless the request is over: a task may outlive it and must not fill the memory."""
+        """Add the time of one call; do nothing after the request, so that a task that outlives it needs no memory."""
         if not self.closed:
             with self._lock:
                 total, calls = self.timings.get(name, (0.0, 0))
@@ -76,10 +76,10 @@ def current_trace() -> TraceContext:
 
 
 def annotate(**fields: object) -> None:
-    """Add fields to the log lines that end the current request; do nothing outside of a request.
+    """Add fields to the lines "Request finished" and "Request failed"; do nothing outside of a request.
 
-    Fields that the line has anyway (`status`, `duration_ms`, ...) are not replaced. Raises `KeyError` for the names of
-    log record attributes, as `logging` does for `extra`.
+    The other fields of these lines (`status`, `duration_ms`, ...) cannot be replaced. Raises `KeyError` for the names
+    of log record attributes, as `logging` does for `extra`.
     """
     if reserved := RECORD_ATTRIBUTES & fields.keys():
         msg = f"Attempt to overwrite {sorted(reserved)} in a log record."
@@ -92,8 +92,8 @@ def annotate(**fields: object) -> None:
 def record_exception(exc: BaseException, message: str = "Request failed") -> None:
     """Log an exception as the failure of the current request, for handlers that turn it into a 5xx response.
 
-    `message` is the log message. An exception that leaves the application is logged anyway; the same exception is
-    logged once. Outside of a request, the line is an ordinary error.
+    `message` is the log message. An exception that no handler catches is logged without this call. An exception is
+    logged only once per request. Outside of a request, it is logged as an ordinary error.
     """
     report = current.get().report
     if report is not None:
@@ -103,7 +103,7 @@ def record_exception(exc: BaseException, message: str = "Request failed") -> Non
 
 
 class timer:  # noqa: N801 - used like a function: `with timer("db"):`
-    """Measure a block, also when it raises: the request's line gets `<name>_ms` and `<name>_calls`."""
+    """Measure a block, even if it raises; "Request finished" gets `<name>_ms` and `<name>_calls`."""
 
     __slots__ = ("_name", "_started")
 
@@ -117,10 +117,10 @@ class timer:  # noqa: N801 - used like a function: `with timer("db"):`
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it and add the time to the current request."""
+        """Stop the timer and add the time to the current request."""
         record_time(self._name, perf_counter() - self._started)
 
 
 def record_time(name: str, seconds: float) -> None:
-    """Add a time that was measured elsewhere, as `timer` does."""
+    """Add a time that was measured without `timer`, in the same way."""
     current.get().add_time(name, seconds)

@@ -1,4 +1,4 @@
-"""Event-loop lag: while a coroutine blocks the loop, every other request waits, and its own timers do not show why."""
+"""Measure event-loop lag: while a coroutine blocks the loop, other requests wait, and their timers do not show why."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any
 
 INTERVAL = 0.020  # seconds between two runs of the timer
-THRESHOLD = 0.020  # seconds; less is the noise of the machine
-_REMEMBERED = 64  # blocks, for requests that live through several
+THRESHOLD = 0.020  # seconds; shorter delays are normal
+_REMEMBERED = 64  # blocks that are kept, for requests that last longer than one of them
 
 logger = logging.getLogger("observability")
 
@@ -28,7 +28,7 @@ class LagMonitor:
         self._blocks: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)  # end and length
 
     def start(self) -> None:
-        """Start in the running loop, unless it has been started there."""
+        """Start in the running event loop; do nothing if it runs there already."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self.stop()
@@ -46,7 +46,7 @@ class LagMonitor:
     def longest_block(self, started: float, ended: float) -> float:
         """Return the longest time in seconds for which the loop was blocked between two times of `perf_counter`.
 
-        A coroutine that blocks may end before the timer runs, so a timer that is overdue counts as well.
+        A coroutine that blocks may end before the timer runs, so an overdue timer counts as well.
         """
         if ended < self._due + THRESHOLD and self._last_block <= started:
             return 0.0
@@ -71,7 +71,7 @@ class LagMonitor:
 def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log the failure of a task that was never awaited, or of a callback.
 
-    asyncio's own handler writes the arguments and the exception's message into its text.
+    asyncio's default handler would put the arguments and the exception's message into the log message.
     """
     message = str(context.get("message") or "Unhandled error in the event loop")
     text = "Exception in callback" if message.startswith("Exception in callback") else message

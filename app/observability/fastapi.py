@@ -1,4 +1,4 @@
-"""ObservedFastAPI: a FastAPI application that is observed and still is a FastAPI application. Needs FastAPI."""
+"""ObservedFastAPI: FastAPI inside of the middleware. This is the only module that needs FastAPI."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from .middleware import ASGIApp, ObservabilityMiddleware
 class ObservedFastAPI(FastAPI):
     """A FastAPI application with `ObservabilityMiddleware` around all of it.
 
-    `app.add_middleware` would put it inside of the layer that answers unhandled errors, and these responses would have
+    `app.add_middleware` would put it inside of the layer that answers unhandled errors, so these responses would have
     no id. `fastapi run`, `dependency_overrides` and `TestClient` work as usual.
     """
 
@@ -29,5 +29,5 @@ class ObservedFastAPI(FastAPI):
         self._observability = observability
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return FastAPI's stack inside of the middleware."""
+        """Return FastAPI's middleware stack, wrapped in the observability middleware."""
         return self._observability(super().build_middleware_stack())

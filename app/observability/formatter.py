@@ -15,10 +15,10 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 from .context import RECORD_ATTRIBUTES
 from .propagation import active_trace
 
-#: With its newline. Docker splits longer lines at 16 KiB, and neither half would be JSON.
+#: The maximum, with the newline. Docker splits lines at 16 KiB, and neither part would be JSON.
 MAX_LINE_BYTES = 8 * 1024
 
-#: The fields of every line. Nothing that is logged can replace them.
+#: The fields of every line. `extra` cannot replace them.
 STANDARD_FIELDS = ("timestamp", "level", "service", "instance", "trace_id", "span_id", "logger", "message")
 
 _MAX_VALUE_BYTES = 2000  # of one field in a line that is too long
@@ -28,14 +28,14 @@ _MAX_FRAMES = 40
 _NOT_EXTRA = RECORD_ATTRIBUTES | {*STANDARD_FIELDS, "color_message"}
 # Valid in JSON, but `str.splitlines()` and other tools would split the line at them.
 _LINE_SEPARATORS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"}
-# Longest first: a virtual environment inside of the project is a prefix of its own.
+# Longest first, because a virtual environment may be a folder inside of the project.
 _IMPORT_PATHS = sorted({f"{Path(entry or '.').resolve()}/" for entry in sys.path}, key=len, reverse=True)
 
 
 class JsonFormatter(OrjsonFormatter):
-    """Format a record as one JSON object with its trace id, at most 8 KiB long, whatever is logged.
+    """Format any record as one line of JSON with its trace id, at most 8 KiB long.
 
-    Usable in every `dictConfig` and with every handler. Fields: `STANDARD_FIELDS`, everything in `extra`, and
+    It can be used in any `dictConfig` and with any handler. Fields: `STANDARD_FIELDS`, everything in `extra`, and
     `error_type`, `error_message` and `stack` for `exc_info`.
     """
 
@@ -47,8 +47,8 @@ class JsonFormatter(OrjsonFormatter):
         Args:
             service: the same name as Prometheus's `job`.
             instance: `ip:port`, the same as Prometheus's `instance`.
-            safe_exceptions: only the messages of these exceptions are logged; by default, those of all. The messages
-                of other libraries may contain what a user sent.
+            safe_exceptions: the exceptions whose messages are logged; by default, all. The messages of other
+                libraries may contain what a user sent.
         """
         super().__init__(json_default=_text)
         self.service = service
@@ -65,7 +65,7 @@ class JsonFormatter(OrjsonFormatter):
             return super().format(unformatted)
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        """Collect the fields of a record; `message_dict` is its message, if that is a dictionary."""
+        """Add the fields of a record; `message_dict` is its message, if the message is a dictionary."""
         attributes = record.__dict__
         trace_id, span_id = attributes.get("trace_id"), attributes.get("span_id")
         if trace_id is None or span_id is None:  # a record that `trace_record_factory` did not make
@@ -93,7 +93,7 @@ class JsonFormatter(OrjsonFormatter):
             log_data.setdefault("stack", record.exc_text)
 
     def formatException(self, ei: Any) -> str:  # noqa: ANN401, ARG002, N802 - logging's name and types
-        """Return nothing: `add_fields` describes the exception."""
+        """Return an empty string, because `add_fields` describes the exception."""
         return ""
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
@@ -122,7 +122,7 @@ def _format_second(second: int) -> str:
 
 
 def level_name(levelno: int) -> str:
-    """Return the standard level of a number, so that renamed and added levels keep their rank."""
+    """Return the standard level of a number, so that renamed and custom levels keep their rank."""
     if levelno < logging.INFO:
         return "debug"
     if levelno < logging.WARNING:
@@ -135,9 +135,10 @@ def level_name(levelno: int) -> str:
 def describe_exception(
     exc: BaseException, show_message: Callable[[BaseException], bool] = lambda _: True
 ) -> dict[str, object]:
-    """Return `error_type`, `error_message` and `stack` of an exception, its causes and the members of a group.
+    """Return `error_type`, `error_message` and `stack` of an exception.
 
-    The stack has `file:line function` for each frame, the outermost first, and no source code.
+    The stack has `file:line function` for each frame, the outermost first, without source code. It includes the causes
+    of the exception and the members of a group.
     """
     described: dict[str, object] = {"error_type": _type_name(exc)}
     if show_message(exc):
@@ -234,7 +235,7 @@ def _plain_items(value: Mapping[Any, Any] | Iterable[Any], parents: tuple[int, .
 
 
 def _shorten(fields: dict[str, Any]) -> dict[str, Any]:
-    """Keep the fields that fit, in their order; long values lose their middle."""
+    """Keep the fields that fit, in their order; long values are cut in the middle."""
     shortened: dict[str, Any] = {}
     budget = MAX_LINE_BYTES - _size({"truncated": True}) - 1
     for key, value in fields.items():

@@ -1,4 +1,4 @@
-"""configure_logging: every line of the process as JSON on stdout, by one `logging.config` dictionary."""
+"""configure_logging: write all log lines of the process to stdout as JSON, with one `logging.config` dictionary."""
 
 import atexit
 import io
@@ -27,7 +27,7 @@ _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.erro
 # Their lines have no duration, and they contain the query string. `request.finished` replaces them.
 _ACCESS_LOGGERS = ("uvicorn.access", "gunicorn.access", "hypercorn.access", "granian.access")
 
-# The exception that the middleware has logged in this context. The server logs it again when it leaves the application.
+# The exception that the middleware has logged in this context. The server would log it again.
 logged_exception: ContextVar[BaseException | None] = ContextVar("logged_exception", default=None)
 
 
@@ -39,13 +39,13 @@ class CountingStreamHandler(logging.StreamHandler[TextIO]):
         try:
             self.stream.write(self.format(record) + self.terminator)
             self.stream.flush()
-        except Exception:  # noqa: BLE001 - whatever the stream raises
+        except Exception:  # noqa: BLE001 - a stream may raise anything
             self.handleError(record)
         else:
             log_records.lines[level_name(record.levelno)] += 1
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's names
-        """Count the loss; logging's own method would print a traceback on stderr."""
+        """Count the lost record; the method of `logging` would print a traceback to stderr."""
         log_records_failed.inc()
 
 
@@ -57,7 +57,7 @@ def logging_config(
     safe_exceptions: Sequence[type[BaseException]] | None = None,
     stream: TextIO | None = None,
 ) -> dict[str, Any]:
-    """Return the dictionary that `configure_logging` applies, to change it or to merge it into another one."""
+    """Return the dictionary that `configure_logging` applies, to be changed or merged into another one."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -91,9 +91,9 @@ def configure_logging(
     Args:
         service: the same name as Prometheus's `job`.
         instance: `ip:port`, the same as Prometheus's `instance`.
-        level: of the root logger.
-        safe_exceptions: only the messages of these exceptions are logged; by default, those of all.
-        stream: instead of stdout.
+        level: the level of the root logger.
+        safe_exceptions: the exceptions whose messages are logged; by default, all.
+        stream: where to write; stdout by default.
     """
     stream = stream or sys.stdout
     if isinstance(stream, io.TextIOWrapper):
@@ -111,10 +111,10 @@ configured_handlers: list[logging.Handler] = []
 
 
 def restore_logging() -> None:
-    """Undo what a server or a library has done to the configuration, such as `fileConfig` in a migration of Alembic.
+    """Restore the configuration after a server or a library has replaced it, such as Alembic by `fileConfig`.
 
-    Without a call of `configure_logging`, and where the root logger has another handler with a `JsonFormatter`, the
-    application has a configuration of its own, and nothing happens.
+    Do nothing if `configure_logging` was not called. If the root logger has a handler with a `JsonFormatter`, the
+    application has chosen its handlers, and they stay.
     """
     root = logging.getLogger()
     if not configured_handlers:
@@ -134,8 +134,8 @@ def restore_logging() -> None:
 def add_ids_to_records() -> None:
     """Give every new log record the attributes `trace_id` and `span_id`.
 
-    They are taken when the record is made, so they are right also behind a `QueueHandler`. The record factory that was
-    installed before is called.
+    The ids are read when the record is created, so they are also correct behind a `QueueHandler`. The previous record
+    factory is still called.
     """
     make_record = logging.getLogRecordFactory()
     if not isinstance(make_record, _RecordFactory):
@@ -166,7 +166,7 @@ def _drop(_: logging.LogRecord) -> bool:
 
 
 def _install_hooks() -> None:
-    """Log uncaught exceptions, and call the hooks that were installed before."""
+    """Log uncaught exceptions, and still call the previous hooks."""
     if not isinstance(sys.excepthook, _Hook):
         sys.excepthook = _Hook(sys.excepthook, sys.__excepthook__)
         threading.excepthook = _ThreadHook(threading.excepthook, threading.__excepthook__)
@@ -181,7 +181,7 @@ class _Hook:
     def __call__(self, kind: type[BaseException], exc: BaseException | None, trace: TracebackType | None) -> None:
         # Ctrl-C and `sys.exit` are ordinary ways to end a process or a thread.
         if not issubclass(kind, KeyboardInterrupt | SystemExit):
-            # In full, whatever `safe_exceptions` is: this ends the process.
+            # In full, without `safe_exceptions`: this ends the process.
             described = describe_exception((exc or kind()).with_traceback(trace))
             logger.critical("Uncaught exception", extra=described)
         if self._previous is not None:
@@ -198,7 +198,7 @@ class _ThreadHook(_Hook):
 
 
 def _discard_output() -> None:
-    """Drop the output that a full disk or a closed pipe refuses: at exit, Python would print a traceback."""
+    """Drop output that a full disk or a closed pipe does not accept: at exit, Python would print a traceback."""
     with suppress(Exception):
         try:
             sys.stdout.flush()

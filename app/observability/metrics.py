@@ -1,4 +1,4 @@
-"""The metrics of a service: the request-duration histogram with exemplars, and what Prometheus reads of them."""
+"""The request-duration histogram with exemplars, the other metrics, and the page that Prometheus scrapes."""
 
 import logging
 from collections import Counter as Counts
@@ -29,8 +29,8 @@ _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 class LogRecordCollector(Collector):
     """The counter `log_records_total`.
 
-    The log handler counts under the lock that `logging` holds for it anyway, and resets after a fork. The lock of a
-    `Counter` is not reset: a child that was forked at the wrong moment would wait for it forever.
+    The log handler counts while it holds its lock, which `logging` resets after a fork. The lock of a `Counter` is not
+    reset: a child process that was forked at the wrong moment would wait for it forever.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class LogRecordCollector(Collector):
         yield family
 
 
-# One for the process, like `logging` itself; every registry of the process may have them.
+# One per process, like `logging` itself. Several registries can have them.
 log_records = LogRecordCollector()
 log_records_failed = Counter("log_records_failed", "Log records that could not be written.", registry=None)
 
@@ -109,7 +109,7 @@ _metrics: WeakKeyDictionary[CollectorRegistry, Metrics] = WeakKeyDictionary()
 
 
 def metrics_in(registry: CollectorRegistry, buckets: Sequence[float]) -> Metrics:
-    """Return the metrics of a registry, the same ones at every call; `buckets` count at the first."""
+    """Return the metrics of a registry, the same ones at every call; only the first call uses `buckets`."""
     if registry not in _metrics:
         _metrics[registry] = Metrics(registry, buckets)
     return _metrics[registry]
@@ -118,7 +118,7 @@ def metrics_in(registry: CollectorRegistry, buckets: Sequence[float]) -> Metrics
 def metrics_page(accept: str = "", registry: CollectorRegistry = REGISTRY) -> tuple[bytes, str]:
     """Return the body and the content type of `GET /metrics`.
 
-    `accept` is the header of the request: exemplars exist only in OpenMetrics, which Prometheus asks for.
+    `accept` is the request's `Accept` header: exemplars exist only in OpenMetrics, which Prometheus asks for.
     """
     encode: Callable[[CollectorRegistry], bytes]
     try:

@@ -28,7 +28,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 logger = logging.getLogger("observability")
 access_logger = logging.getLogger(ACCESS_LOGGER)
 
-# In the scope of requests that are observed: a mounted application with a middleware of its own does not do it again.
+# A key in the scope of observed requests: a mounted application that has this middleware does not observe them again.
 _OBSERVED = "observability"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
@@ -36,7 +36,7 @@ _BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend", "htt
 _DISCONNECT_ERRORS = frozenset({"ClientDisconnect", "WebSocketDisconnect"})
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status
 _METHOD_NOT_ALLOWED = 405
-# Only parameters of mounts can make new templates (see routing.py), and more than any service has.
+# More than any service has. Only the parameters of mounts can create more templates (see routing.py).
 _MAX_TEMPLATES = 1000
 # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL, _GOING_AWAY, _NO_CODE, _ABNORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1008, 1011
@@ -45,7 +45,7 @@ _NORMAL, _GOING_AWAY, _NO_CODE, _ABNORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 
 class ObservabilityMiddleware:
     """Give every request a trace id, log it once, and observe its duration with an exemplar.
 
-    Wrap the finished application: then also unhandled errors and refused requests have the id. For FastAPI there is
+    Wrap the finished application, so that unhandled errors and refused requests have the id, too. For FastAPI, use
     `observability.fastapi.ObservedFastAPI`.
     """
 
@@ -69,13 +69,14 @@ class ObservabilityMiddleware:
             app: any ASGI application.
             registry: where the metrics are registered.
             buckets: upper bounds of the duration histogram, in seconds.
-            routes: paths of an application without Starlette's routes; all other paths are `unmatched`.
+            routes: paths that become route labels, if the application does not have Starlette's routes; all other paths
+                are `unmatched`.
             exclude: routes whose successful requests are neither logged nor observed, such as `/metrics`.
-            slow_ms: requests that take at least so long are logged as warnings, with their payload.
+            slow_ms: requests that take at least this long are logged as warnings, with their payload.
             payload_values: keys of JSON bodies whose values may be logged.
             request_id_header: the header with the client's own id, such as `X-Correlation-ID`.
-            trust_client_ids: whether `traceparent` and the request id of clients are used. At a public edge, where
-                everybody could write into the trace of somebody else, they should not be.
+            trust_client_ids: whether `traceparent` and the request id of clients are used. Set it to `False` at a
+                public edge, where a client could use the trace id of another one.
             server_timing: whether responses get a `Server-Timing` header with the time to the first byte.
         """
         self.app = app
@@ -92,7 +93,7 @@ class ObservabilityMiddleware:
         self.server_timing = server_timing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection. What the application raises is raised again for the server."""
+        """Serve one ASGI connection; raise the exceptions of the application again for the server."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._serve_lifespan(scope, receive, send)
@@ -109,7 +110,7 @@ class ObservabilityMiddleware:
         return TraceContext(new_trace_id(), new_span_id(), request_id_header=self.request_id_header)
 
     def route(self, scope: Scope, entry: Scope) -> str:
-        """Return the template of the route; `unmatched` after so many that clients must be making them up."""
+        """Return the template of the route; `unmatched` if there are too many."""
         template = route_template(scope, entry, self._paths)
         if template not in self._templates:
             if len(self._templates) >= _MAX_TEMPLATES:
@@ -186,7 +187,7 @@ class _Cycle:
         return exc is self.send_error or (disconnected and type(exc).__name__ in _DISCONNECT_ERRORS)
 
     def finished_fields(self, fields: dict[str, object], ended: float) -> dict[str, object]:
-        """Add what the code below has recorded; it cannot replace `fields`."""
+        """Add the annotations and timings of the request; they cannot replace `fields`."""
         if (request_id := self.context.trace.request_id) is not None:
             fields["request_id"] = request_id
         if lag := self.middleware.lag_monitor.longest_block(self.started, ended):
@@ -205,7 +206,7 @@ class _Cycle:
         return ids + [header for header in headers if header[0].lower() not in ours]
 
     def close(self) -> None:
-        """Stop recording: a task that outlives the request must not collect anything."""
+        """Stop recording: a task that outlives the request must not use more memory."""
         self.context.closed = True
         self.context.report = None
 
@@ -297,7 +298,7 @@ class _HttpCycle(_Cycle):
         status, outcome = self._result()
         if status < 400 and route in middleware.exclude:  # noqa: PLR2004 - HTTP
             return
-        # The latency of a stream is the time to its first byte: nobody waits an hour for an hour of events.
+        # The latency of a stream is the time to its first byte: it may stay open for an hour.
         streamed = self.chunks > 1
         seconds = round((self.first_byte if streamed else ended) - self.started, 6)
         fields: dict[str, object] = {
@@ -313,7 +314,7 @@ class _HttpCycle(_Cycle):
         slow = seconds >= middleware.slow_seconds
         if slow and self.payload is not None:
             fields["payload"] = self.describe_payload()
-        # A client that tries every method on every path must not make a series of each.
+        # A client that tries every method on every path must not create a time series for each.
         declared = route != UNMATCHED and status != _METHOD_NOT_ALLOWED
         trace = self.context.trace
         try:
@@ -428,7 +429,7 @@ def _known_method(scope: Scope) -> str:
 def _log(
     to: logging.Logger, level: int, message: str, fields: dict[str, object], exc: BaseException | None = None
 ) -> None:
-    """Log, and count a loss: a filter that raises must not break the response."""
+    """Log, and count a lost record: a filter that raises must not break the response."""
     try:
         to.log(level, message, exc_info=exc, extra=fields)
     except Exception:  # noqa: BLE001 - filters and handlers of the application may raise anything
@@ -437,6 +438,6 @@ def _log(
 
 def _log_lifespan_failure(verb: str) -> None:
     exc = sys.exc_info()[1]
-    # In full, whatever `safe_exceptions` is: without it, nobody could repair the service.
+    # In full, without `safe_exceptions`: the message is needed to repair the service.
     logger.critical("Service cannot %s", verb, extra=describe_exception(exc) if exc is not None else None)
     logged_exception.set(exc)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from .propagation import Headers
 
-#: The first bytes of a body that are kept until the request ends. A longer body is described by its size.
+#: At most this much of a body is kept until the request ends. A longer body is described by its size.
 MAX_BODY_BYTES = 16 * 1024
 
 _MAX_KEYS = 32

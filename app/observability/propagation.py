@@ -44,7 +44,7 @@ def extract(
     request_id_header: str = "x-request-id",
     on_rejected: Callable[[str], None] = lambda _: None,
 ) -> TraceContext:
-    """Read the trace context from raw ASGI headers, and create what is missing.
+    """Read the trace context from raw ASGI headers, and create the ids that are missing.
 
     The trace id is that of an active OpenTelemetry span, else of `traceparent`, else the request id, else new.
     Args:
@@ -102,7 +102,7 @@ def traceparent(trace: TraceContext) -> str | None:
 
 
 def inject() -> dict[str, str]:
-    """Return the headers for an outgoing call, a message or a job; none outside of a request."""
+    """Return the headers for an outgoing call, a message or a job; no headers outside of a request."""
     if current.get() is NO_REQUEST:
         return {}
     trace = current.get().trace
@@ -116,7 +116,7 @@ def inject() -> dict[str, str]:
 
 @contextmanager
 def continue_trace(headers: Mapping[str, object], request_id_header: str = "x-request-id") -> Iterator[TraceContext]:
-    """Run a block with the trace id of `headers`, which `inject()` made elsewhere; without one, with a new trace id.
+    """Run a block with the trace id of `headers`, which `inject()` has returned; if they have none, with a new one.
 
     For workers that take a job from a queue. The block gets a new span id. Items that are not text are ignored.
     """

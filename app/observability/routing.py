@@ -11,11 +11,11 @@ def route_template(
 ) -> str:
     """Return the template of Starlette's or FastAPI's route, or `unmatched`.
 
-    Call it after the application has chosen a route: routers write their choice into the scope.
+    Call it after the router has chosen a route and written it into the scope.
     Args:
         scope: the scope that the application received.
         entry: the same scope as it was on arrival.
-        paths: accepted as they are, for applications without such routes.
+        paths: paths that are returned as they are, for applications without such routes.
     """
     entry = entry or {}
     route = scope.get("route")

@@ -1,4 +1,4 @@
-"""For tests of a service that has this folder: the lines that it wrote, and its metrics."""
+"""Helpers for the tests of your service: its log lines and its metrics."""
 
 import io
 import json
@@ -21,7 +21,7 @@ class Captured:
     """What was logged since `capture_logs` began."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         self.stream = io.StringIO()
 
     def lines(self, **fields: object) -> list[Line]:
@@ -32,7 +32,7 @@ class Captured:
 
 @contextmanager
 def capture_logs(service: str = "tested", level: str = "DEBUG", **options: Any) -> Iterator[Captured]:  # noqa: ANN401
-    """Write the lines of this process into memory until the block ends; then logging is as it was before.
+    """Collect the log lines of a block in memory, and restore the logging configuration after it.
 
     `options` are those of `configure_logging`.
     """

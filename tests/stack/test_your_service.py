@@ -1,4 +1,4 @@
-"""A service of somebody else's, with the folder and two files of configuration: "Add your service" of the README."""
+"""A service with a copy of the folder is added to the stack as the README section "Add your service" describes."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.app.observability.test_lifting import readme
+from tests import readme
 from tests.stack import stores
 from tests.stack.native import ROOT, NativeStack, Stack
 from tests.waiting import eventually
@@ -24,7 +24,7 @@ def shop(stack: Stack, native: NativeStack | None, tmp_path: Path) -> Iterator[s
     if native is None:
         pytest.skip("adding a service to a running compose stack needs its files changed: run without STACK=up")
     shutil.copytree(ROOT / "app" / "observability", tmp_path / "observability")
-    (tmp_path / "service.py").write_text(readme())
+    (tmp_path / "service.py").write_text(readme.service())
     url = native.url("shop")
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "service:app"]
     native.services.start("shop", [*command, "--port", url.rpartition(":")[2]])
