@@ -98,32 +98,29 @@ def configure_logging(
     stream = stream or sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8")
-    logging.config.dictConfig(
-        logging_config(service, instance, level=level, safe_exceptions=safe_exceptions, stream=stream)
-    )
+    config = logging_config(service, instance, level=level, safe_exceptions=safe_exceptions, stream=stream)
+    logging.config.dictConfig(config)
+    configured[:] = [config]
     add_ids_to_records()
     logging.captureWarnings(capture=True)
     _install_hooks()
-    configured_handlers[:] = logging.getLogger().handlers
 
 
-configured_handlers: list[logging.Handler] = []
+#: The dictionary of the last `configure_logging`, if there was one.
+configured: list[dict[str, Any]] = []
 
 
 def restore_logging() -> None:
     """Undo what a server or a library has done to the configuration, such as `fileConfig` in a migration of Alembic.
 
-    Without a call of `configure_logging`, and where the root logger has another handler with a `JsonFormatter`, the
-    application has a configuration of its own, and nothing happens.
+    Without a call of `configure_logging`, nothing happens. Where the root logger has another handler with a
+    `JsonFormatter`, the application has replaced the configuration itself, and only the servers' handlers are removed.
     """
     root = logging.getLogger()
-    if not configured_handlers:
+    if not configured:
         return
     if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
-        root.handlers[:] = configured_handlers
-        for existing in list(logging.Logger.manager.loggerDict.values()):
-            if isinstance(existing, logging.Logger):
-                existing.disabled = False
+        logging.config.dictConfig(configured[0])  # also enables loggers that were disabled, and sets levels
         logger.info("Logging configuration restored: another one had replaced it")
     for name in _SERVER_LOGGERS:
         server_logger = logging.getLogger(name)
