@@ -23,7 +23,7 @@ logger = logging.getLogger("observability")
 ACCESS_LOGGER = "observability.access"
 
 # Servers install handlers of their own on these loggers, which would write plain text.
-_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "_granian")
+_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "_granian", "_granian.utils")
 # Their lines have no duration, and they contain the query string. `request.finished` replaces them.
 _ACCESS_LOGGERS = ("uvicorn.access", "gunicorn.access", "hypercorn.access", "granian.access")
 
@@ -153,9 +153,16 @@ class _RecordFactory:
 
 def _filter_server_record(record: logging.LogRecord) -> bool:
     """Drop an exception that the middleware has logged; write everything else in our format."""
-    if logging.getLogger(record.name).handlers or logging.getLogger(record.name.partition(".")[0]).handlers:
+    loggers = logging.getLogger(record.name), logging.getLogger(record.name.partition(".")[0])
+    if any(each.handlers or not each.propagate for each in loggers):
         restore_logging()
-    return not (record.exc_info and record.exc_info[1] is not None and record.exc_info[1] is logged_exception.get())
+    logged = logged_exception.get()
+    if logged is None:
+        return True
+    if record.exc_info:
+        return record.exc_info[1] is not logged
+    # Granian writes the traceback into the message.
+    return "Traceback" not in str(record.msg) or type(logged).__name__ not in record.getMessage()
 
 
 def _drop(_: logging.LogRecord) -> bool:
