@@ -22,6 +22,7 @@ class Server:
     """A way to start the service.
 
     `prints` are the lines of the launcher: of processes that do not run the service, or do not do so yet.
+    `first_message` is the first one of the server itself.
     """
 
     command: str
@@ -30,13 +31,18 @@ class Server:
     prints: tuple[str, ...] = ()
     always_prints: tuple[str, ...] = ()
     access_log: str = ""
+    first_message: str = "Started server process"
 
 
 _RELOADER = ("INFO:     (Will watch for changes|Uvicorn running|Started reloader|Stopping reloader)",)
-_MASTER = (
-    r"\[.+\] \[\d+\] \[INFO\] (Starting gunicorn|Listening at|Using worker|Booting worker|Handling signal: term"
-    r"|Worker \(pid:\d+\) was sent SIGTERM|Shutting down: Master)",
-)
+_MASTER = tuple(
+    rf"\[.+\] \[\d+\] \[INFO\] {message}"
+    for message in (
+        "Starting gunicorn", "Listening at", "Using worker", "Booting worker", "Handling signal: term",
+        r"Worker \(pid:\d+\) was sent SIGTERM", "Shutting down: Master",
+    )
+)  # fmt: skip
+_GRANIAN = (r"\[INFO\] (Starting|Listening at|Spawning worker|Shutting down granian|Stopped worker|Granian shutdown)",)
 SERVERS = {
     "uvicorn": Server("uvicorn service:app", "--port {port}"),
     "uvicorn, wrapped": Server("uvicorn wrapped:app", "--port {port}"),
@@ -59,11 +65,12 @@ SERVERS = {
     "gunicorn --preload": Server(
         f"{GUNICORN} --preload", "--bind 127.0.0.1:{port} --no-control-socket", access_log="--access-logfile -",
     ),
-    "hypercorn": Server("hypercorn service:app", "--bind 127.0.0.1:{port}", access_log="--access-logfile -"),
+    "hypercorn": Server(
+        "hypercorn service:app", "--bind 127.0.0.1:{port}", access_log="--access-logfile -", first_message="Running on",
+    ),
     "granian": Server(
-        "granian --interface asgi service:app", "--port {port}", "--log-level error",
-        (r"\[INFO\] (Starting granian|Listening at|Spawning worker|Shutting down granian|Stopped worker|Granian shutdown)",),
-        access_log="--access-log",
+        "granian --interface asgi service:app", "--port {port}", "--log-level error", _GRANIAN,
+        access_log="--access-log", first_message="Started worker-1",
     ),
 }  # fmt: skip
 
@@ -73,6 +80,7 @@ class Run:
     """What one run of a service has answered and written."""
 
     server: Server
+    quiet: bool
     launcher: tuple[str, ...]  # patterns of the lines that its launcher may print
     thing: httpx2.Response
     failure: httpx2.Response
@@ -81,9 +89,11 @@ class Run:
 
     @property
     def lines(self) -> list[Line]:
+        """Return the lines of JSON."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
     def lines_of(self, response: httpx2.Response) -> list[Line]:
+        """Return the lines with the trace id of a response."""
         return [line for line in self.lines if line["trace_id"] == response.headers["x-trace-id"]]
 
 
@@ -102,6 +112,7 @@ def run(request: pytest.FixtureRequest, start: Start, processes: Processes) -> R
     with start(f"{server.command} {server.address} {server.quiet if quiet else server.access_log}") as service:
         result = Run(
             server,
+            quiet,
             server.always_prints + (() if quiet else server.prints),
             thing=httpx2.get(f"{service.url}/things/3?token=hunter2"),
             failure=httpx2.get(f"{service.url}/failure?token=hunter2"),
@@ -141,6 +152,11 @@ def test_every_line_is_json(run: Run) -> None:
     """Only the launcher prints text, where the documentation says so."""
     text = [line for line in run.output.splitlines() if not line.startswith("{")]
     assert [] == [line for line in text if not any(re.match(pattern, line) for pattern in run.launcher)]
+
+
+def test_the_messages_of_the_server_are_logged(run: Run) -> None:
+    """From the first one on, unless a flag has silenced them."""
+    assert run.quiet or any(line["message"].startswith(run.server.first_message) for line in run.lines)
 
 
 def test_no_line_has_the_query_string(run: Run) -> None:

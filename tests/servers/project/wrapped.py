@@ -3,7 +3,6 @@
 from fastapi import FastAPI
 
 from app.observability import ObservabilityMiddleware
-
 from tests.servers.project.service import app as shop
 
 api = FastAPI()
