@@ -32,7 +32,7 @@ load: setup ## Make a measured run and judge it; PROFILE=spike, LOOP=, RATE=, SE
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
 	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
-	  --ignore=tests/test_install.py
+	  --ignore=tests/servers --ignore=tests/test_install.py
 
 .PHONY: test-install
 test-install: setup ## Follow the README's "Use it in your own service" in a new environment (needs PyPI; 1 minute).
@@ -70,6 +70,16 @@ prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writ
 .PHONY: dashboards
 dashboards: setup ## Write grafana/dashboards/*.json from their source.
 	@$(PYTHON) -m grafana.build
+
+# The servers have their own environment, so that the project's does not need them.
+.venv-servers/.ready: pyproject.toml uv.lock .venv/.ready
+	@uv=$$(command -v uv || echo .venv/bin/uv); UV_PROJECT_ENVIRONMENT=.venv-servers UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} \
+	  "$$uv" sync --quiet --locked --no-default-groups --group servers
+	@touch $@
+
+.PHONY: test-servers
+test-servers: .venv-servers/.ready ## Start a service with every common ASGI server, and test what it logs (3 minutes).
+	@.venv-servers/bin/python -m pytest tests/servers
 
 # The peers live in an environment of their own, so that none of them is in that of the project.
 .venv-bench/.ready: pyproject.toml uv.lock .venv/.ready

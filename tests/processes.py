@@ -50,9 +50,14 @@ class Processes:
             self.stop(name)
 
     def start(
-        self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None, user: str | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        cwd: Path | None = None,
     ) -> None:
-        """Start a process in this project's folder; `env` is added to the environment."""
+        """Start a process, in this project's folder unless `cwd` is another; `env` is added to the environment."""
         with self.output(name).open("ab") as out, self.errors(name).open("ab") as err:
             self._running[name] = subprocess.Popen(  # noqa: S603 - commands of these tests
                 [str(part) for part in command],
@@ -61,6 +66,7 @@ class Processes:
                 stderr=err,
                 env={**os.environ, **(env or {})},
                 user=user,
+                cwd=cwd,
                 start_new_session=True,
             )
 

@@ -1,6 +1,7 @@
 """The ContextVar that holds the current request, and the functions that add to it."""
 
 import logging
+import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from threading import Lock
@@ -68,6 +69,10 @@ NO_REQUEST = RequestContext(NO_TRACE)
 NO_REQUEST.closed = True
 
 current: ContextVar[RequestContext] = ContextVar("request_context", default=NO_REQUEST)
+
+if hasattr(os, "register_at_fork"):
+    # The workers of a process pool are forked by one request, and serve all later ones.
+    os.register_at_fork(after_in_child=lambda: current.set(NO_REQUEST))
 
 
 def current_trace() -> TraceContext:

@@ -23,7 +23,7 @@ logger = logging.getLogger("observability")
 ACCESS_LOGGER = "observability.access"
 
 # Servers install handlers of their own on these loggers, which would write plain text.
-_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "_granian")
+_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "_granian", "_granian.utils")
 # Their lines have no duration, and they contain the query string. `request.finished` replaces them.
 _ACCESS_LOGGERS = ("uvicorn.access", "gunicorn.access", "hypercorn.access", "granian.access")
 
@@ -98,32 +98,29 @@ def configure_logging(
     stream = stream or sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8")
-    logging.config.dictConfig(
-        logging_config(service, instance, level=level, safe_exceptions=safe_exceptions, stream=stream)
-    )
+    config = logging_config(service, instance, level=level, safe_exceptions=safe_exceptions, stream=stream)
+    logging.config.dictConfig(config)
+    configured[:] = [config]
     add_ids_to_records()
     logging.captureWarnings(capture=True)
     _install_hooks()
-    configured_handlers[:] = logging.getLogger().handlers
 
 
-configured_handlers: list[logging.Handler] = []
+#: The dictionary of the last `configure_logging`, if there was one.
+configured: list[dict[str, Any]] = []
 
 
 def restore_logging() -> None:
     """Restore the configuration after a server or a library has replaced it, such as Alembic by `fileConfig`.
 
-    Do nothing if `configure_logging` was not called. If the root logger has a handler with a `JsonFormatter`, the
-    application has chosen its handlers, and they stay.
+    Do nothing if `configure_logging` was not called. Where the root logger has another handler with a `JsonFormatter`,
+    the application has replaced the configuration itself, and only the servers' handlers are removed.
     """
     root = logging.getLogger()
-    if not configured_handlers:
+    if not configured:
         return
     if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
-        root.handlers[:] = configured_handlers
-        for existing in list(logging.Logger.manager.loggerDict.values()):
-            if isinstance(existing, logging.Logger):
-                existing.disabled = False
+        logging.config.dictConfig(configured[0])  # also enables loggers that were disabled, and sets levels
         logger.info("Logging configuration restored: another one had replaced it")
     for name in _SERVER_LOGGERS:
         server_logger = logging.getLogger(name)
@@ -156,9 +153,16 @@ class _RecordFactory:
 
 def _filter_server_record(record: logging.LogRecord) -> bool:
     """Drop an exception that the middleware has logged; write everything else in our format."""
-    if logging.getLogger(record.name).handlers or logging.getLogger(record.name.partition(".")[0]).handlers:
+    loggers = logging.getLogger(record.name), logging.getLogger(record.name.partition(".")[0])
+    if any(each.handlers or not each.propagate for each in loggers):
         restore_logging()
-    return not (record.exc_info and record.exc_info[1] is not None and record.exc_info[1] is logged_exception.get())
+    logged = logged_exception.get()
+    if logged is None:
+        return True
+    if record.exc_info:
+        return record.exc_info[1] is not logged
+    # Granian writes the traceback into the message.
+    return "Traceback" not in str(record.msg) or type(logged).__name__ not in record.getMessage()
 
 
 def _drop(_: logging.LogRecord) -> bool:

@@ -133,7 +133,13 @@ class ObservabilityMiddleware:
             await send(message)
 
         restore_logging()
-        self.lag_monitor.start()
+        try:
+            self.lag_monitor.start()
+        except RuntimeError:  # no running event loop
+            logger.critical("Service cannot start: the server does not run on asyncio; use its asyncio worker")
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "asyncio is needed"})
+            return
         try:
             await self.app(scope, receive, send_and_log)
         finally:

@@ -18,7 +18,7 @@ def route_template(
         paths: paths that are returned as they are, for applications without such routes.
     """
     entry = entry or {}
-    route = scope.get("route")
+    route = scope.get("route") or _plain_route(scope)
     if route is None:
         path: str = scope.get("path", "").removeprefix(entry.get("root_path", ""))
         return path if path in paths else UNMATCHED
@@ -32,6 +32,15 @@ def route_template(
     if not prefix:
         return path or "/"
     return _with_parameter_names(prefix, path, scope.get("path_params", {})) + path
+
+
+def _plain_route(scope: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a framework's route
+    """Return a route that FastAPI does not write into the scope: `/docs`, and those of `app.add_route`."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return None
+    routes = getattr(scope.get("app"), "routes", ())
+    return next((route for route in routes if getattr(route, "endpoint", None) is endpoint), None)
 
 
 def _path(route: Any, scope: Mapping[str, Any]) -> str:  # noqa: ANN401 - a framework's route

@@ -39,7 +39,7 @@ def capture_logs(service: str = "tested", level: str = "DEBUG", **options: Any) 
     loggers = [logging.getLogger(name) for name in ("", *logconfig.logging_config(service)["loggers"], "py.warnings")]
     before = [(each, each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers]
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook, logging.getLogRecordFactory()
-    configured = logconfig.configured_handlers[:]
+    configured = logconfig.configured[:]
     captured = Captured()
     try:
         configure_logging(service, level=level, stream=captured.stream, **options)
@@ -48,7 +48,7 @@ def capture_logs(service: str = "tested", level: str = "DEBUG", **options: Any) 
         logging.captureWarnings(capture=False)
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks[:3]
         logging.setLogRecordFactory(hooks[3])
-        logconfig.configured_handlers[:] = configured
+        logconfig.configured[:] = configured
         for each, handlers, filters, number, propagate in before:
             each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
             each.setLevel(number)
