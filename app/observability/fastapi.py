@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from .middleware import ASGIApp, ObservabilityMiddleware
 
@@ -29,5 +30,9 @@ class ObservedFastAPI(FastAPI):
         self._observability = observability
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return FastAPI's stack inside of the middleware."""
-        return self._observability(super().build_middleware_stack())
+        """Return FastAPI's stack inside of the middleware.
+
+        The outermost layer is a `ServerErrorMiddleware`, as in every application of Starlette: OpenTelemetry's
+        `instrument_app` refuses another one.
+        """
+        return ServerErrorMiddleware(self._observability(super().build_middleware_stack()))
