@@ -31,7 +31,8 @@ load: setup ## Make a measured run and judge it; PROFILE=spike, LOOP=, RATE=, SE
 
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
-	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove
+	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
+	  --ignore=tests/integrations
 
 .PHONY: lint
 lint: setup ## Look at format, style and types.
@@ -75,6 +76,16 @@ dashboards: setup ## Write grafana/dashboards/*.json from their source.
 .PHONY: bench
 bench: .venv-bench/.ready ## Measure what the instrumentation costs, beside others; writes bench/RESULTS.md (5 minutes).
 	@.venv-bench/bin/python -m bench.overhead
+
+# The tools of docs/integrations.md live in an environment of their own, like the peers.
+.venv-integrations/.ready: pyproject.toml uv.lock .venv/.ready
+	@uv=$$(command -v uv || echo .venv/bin/uv); UV_PROJECT_ENVIRONMENT=.venv-integrations UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} \
+	  "$$uv" sync --quiet --locked --no-default-groups --group integrations
+	@touch $@
+
+.PHONY: test-integrations
+test-integrations: .venv-integrations/.ready ## Run the examples of docs/integrations.md beside OpenTelemetry, Celery, Sentry and others (2 minutes).
+	@.venv-integrations/bin/python -m pytest tests/integrations
 
 .PHONY: eval
 eval: setup ## Ask `triage explain` for the cause of 35 runs of the demo; writes bench/EVAL.md (20 minutes).
