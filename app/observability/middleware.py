@@ -38,6 +38,8 @@ _CLIENT_CLOSED_REQUEST = 499  # nginx's status
 _METHOD_NOT_ALLOWED = 405
 # Only parameters of mounts can make new templates (see routing.py), and more than any service has.
 _MAX_TEMPLATES = 1000
+# A response that ends so much later than its first byte is a stream, even if it had one part only, such as one event.
+_STREAM_SECONDS = 0.1
 # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL, _GOING_AWAY, _NO_CODE, _ABNORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1008, 1011
 
@@ -218,7 +220,7 @@ class _HttpCycle(_Cycle):
         self.payload: Payload | None = None
         self.status = 0  # of the response, once it has started
         self.chunks = 0  # of the body, without empty ones
-        self.first_byte = 0.0  # when it was sent
+        self.first_byte = 0.0  # when the first part of the body was sent; until then, when the response started
         self.ended_early = ""  # the outcome, if the client left or the request was cancelled
         self.finished = False
 
@@ -266,10 +268,13 @@ class _HttpCycle(_Cycle):
         except OSError as exc:
             self.send_error = exc
             raise
-        if kind in _BODY_MESSAGES:
+        if kind == "http.response.start":
+            self.first_byte = perf_counter()
+        elif kind in _BODY_MESSAGES:
             if message.get("body"):
                 self.chunks += 1
-                self.first_byte = self.first_byte or perf_counter()
+                if self.chunks == 1:
+                    self.first_byte = perf_counter()
             if not message.get("more_body"):
                 self.finish()
 
@@ -298,7 +303,7 @@ class _HttpCycle(_Cycle):
         if status < 400 and route in middleware.exclude:  # noqa: PLR2004 - HTTP
             return
         # The latency of a stream is the time to its first byte: nobody waits an hour for an hour of events.
-        streamed = self.chunks > 1
+        streamed = self.chunks > 1 or (self.first_byte > 0 and ended - self.first_byte >= _STREAM_SECONDS)
         seconds = round((self.first_byte if streamed else ended) - self.started, 6)
         fields: dict[str, object] = {
             "event": "request.finished",
