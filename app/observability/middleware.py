@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from time import perf_counter
@@ -40,6 +40,8 @@ _METHOD_NOT_ALLOWED = 405
 _MAX_TEMPLATES = 1000
 # A response that ends so much later than its first byte is a stream, even if it had one part only, such as one event.
 _STREAM_SECONDS = 0.1
+# At shutdown, cancelled requests have 50 times 10 ms to end.
+_SHUTDOWN_TURNS, _SHUTDOWN_TURN_SECONDS = 50, 0.01
 # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL, _GOING_AWAY, _NO_CODE, _ABNORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1008, 1011
 
@@ -92,6 +94,7 @@ class ObservabilityMiddleware:
         self.id_headers = frozenset({b"x-trace-id", self.request_id_header.encode()})
         self.trust_client_ids = trust_client_ids
         self.server_timing = server_timing
+        self._open = 0  # requests and websockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection. What the application raises is raised again for the server."""
@@ -102,7 +105,11 @@ class ObservabilityMiddleware:
             await self.app(scope, receive, send)
         else:
             cycle = _HttpCycle(self, scope, send) if kind == "http" else _WebSocketCycle(self, scope, send)
-            await cycle.run(receive)
+            self._open += 1
+            try:
+                await cycle.run(receive)
+            finally:
+                self._open -= 1
 
     def start_trace(self, scope: Scope) -> TraceContext:
         """Return the ids of a new request."""
@@ -120,6 +127,17 @@ class ObservabilityMiddleware:
         return template
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_after_requests() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                # uvicorn has cancelled the requests that are still open, such as streams, and does not wait for them:
+                # the process would end before they are logged.
+                for _ in range(_SHUTDOWN_TURNS):
+                    if not self._open:
+                        break
+                    await sleep(_SHUTDOWN_TURN_SECONDS)
+            return message
+
         async def send_and_log(message: Message) -> None:
             kind = message["type"]
             if kind == "lifespan.startup.complete":
@@ -136,7 +154,7 @@ class ObservabilityMiddleware:
         restore_logging()
         self.lag_monitor.start()
         try:
-            await self.app(scope, receive, send_and_log)
+            await self.app(scope, receive_after_requests, send_and_log)
         finally:
             self.lag_monitor.stop()
 
