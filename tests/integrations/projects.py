@@ -97,8 +97,19 @@ class Project:
         self.write("service.py", *program)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        with Processes(self.folder) as processes, httpx2.Client(base_url=url, timeout=30) as client:
-            command = [sys.executable, "-m", "uvicorn", "service:app", "--app-dir", self.folder, "--port", str(port)]
+        # uvicorn closes the connection after an unhandled exception, so none is used twice.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        with Processes(self.folder) as processes, httpx2.Client(base_url=url, timeout=30, limits=limits) as client:
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "service:app",
+                "--app-dir",
+                self.folder,
+                "--port",
+                str(port),
+            ]
             processes.start("service", [*command, *options], env={"PYTHONPATH": str(self.folder)})
             processes.answers("service", f"{url}/openapi.json")
             yield Service(url, client, processes)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tests.emitted import parse
 from tests.integrations.projects import Project, example
-from tests.processes import Processes
 from tests.waiting import eventually
 
 BROKER = """
@@ -60,7 +59,7 @@ def test_celery_tasks_continue_the_trace(project: Project, tmp_path: Path) -> No
 
 
 def test_a_queue_carries_the_ids(project: Project) -> None:
-    """A worker task logs with the ids that were in the message, and with a span id of its own."""
+    """A worker task logs with the ids that were in the message, and with another span id."""
     with project.serve(example("asyncio.Queue")) as service:
         headers = {"X-Request-ID": "mine-1", "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
         service.client.post("/orders/7", headers=headers)
@@ -73,7 +72,7 @@ def test_a_queue_carries_the_ids(project: Project) -> None:
 
 
 def test_threads_keep_the_id_where_they_copy_the_context(project: Project) -> None:
-    """Each line says in its text whether it should have the id."""
+    """The text of each line states whether it should have the id."""
     with project.serve(example("Threads and executors")) as service:
         trace_id = service.client.get("/threads").headers["X-Trace-ID"]
         service.line(event="request.finished", route="/threads")

@@ -112,9 +112,7 @@ def test_levels_are_ranked_by_their_number(project: Project) -> None:
     """The name of a level does not matter."""
     more = "\n".join(f"logger.log({number}, '{number}')" for number in (1, 10, 19, 20, 29, 30, 39, 40, 49, 50, 99))
     lines = project.run(example("Levels"), "logger.setLevel(1)", more)
-    assert {"Renamed": "warning", "Added": "info"}.items() <= {
-        line["message"]: line["level"] for line in lines
-    }.items()
+    assert {"Renamed": "warning", "Added": "info"}.items() <= {line["message"]: line["level"] for line in lines}.items()
     ranks = {"1": "debug", "10": "debug", "19": "debug", "20": "info", "29": "info", "30": "warning", "39": "warning"}
     ranks |= {"40": "error", "49": "error", "50": "critical", "99": "critical"}
     assert ranks == {line["message"]: line["level"] for line in lines if line["message"].isdigit()}
@@ -191,7 +189,7 @@ logger.info("\\ud800 \\u2028 \\x85 \\n")
 
 
 def test_values_that_cannot_be_formatted(project: Project) -> None:
-    """Each call makes one line of at most 8 KiB, whatever the values are."""
+    """Each call makes one line of at most 8 KiB, also where a value cannot be formatted."""
     output = project.python(project.write("program.py", VALUES))
     calls = VALUES.count("logger.info(")
     assert calls == len(output.splitlines()) == len(parse(output))

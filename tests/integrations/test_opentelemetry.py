@@ -12,6 +12,7 @@ import pytest
 from app.observability import new_trace_id
 from tests.emitted import Line
 from tests.integrations.projects import Project, Service, example
+from tests.waiting import eventually
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -75,13 +76,22 @@ class Traced:
         self.service.line(event="request.finished", trace_id=trace_id)
         return response, self.service.lines(trace_id=trace_id)
 
-    def spans(self, trace_id: str) -> list[dict[str, Any]]:
-        """Return the spans of a trace."""
-        return [span for span in self.all_spans() if span["context"]["trace_id"] == f"0x{trace_id}"]
-
-    def all_spans(self) -> list[dict[str, Any]]:
-        """Return all spans."""
+    def spans(self) -> list[dict[str, Any]]:
+        """Return all spans so far."""
         return [json.loads(line) for line in (self.project.folder / "spans.jsonl").read_text().splitlines()]
+
+    def request_spans(self, before: int, path: str = "/ok") -> list[dict[str, Any]]:
+        """Wait for the server's span, which ends after the response, and return the spans of its trace.
+
+        `before` is the number of spans before the request.
+        """
+
+        def look() -> list[dict[str, Any]]:
+            spans = self.spans()[before:]
+            traces = [span["context"]["trace_id"] for span in spans if span["attributes"].get("http.route") == path]
+            return [span for span in spans if span["context"]["trace_id"] in traces]
+
+        return eventually(look, f"the span of {path}")
 
 
 @contextmanager
@@ -111,33 +121,37 @@ def test_lines_and_spans_have_one_trace_id(traced: Traced, form: str, sent: str,
         pytest.skip("the limit that the page names: test_a_request_id_that_is_no_trace_id_stays_in_the_lines")
     trace_id = "" if sent == "nothing" else new_trace_id()
     headers = {name: value.replace(TRACE, trace_id) for name, value in HEADERS[sent].items()}
+    before = len(traced.spans())
     response, lines = traced.get(path, headers)
     assert response.headers["X-Trace-ID"] == trace_id or "traceparent" not in headers
     expected = ["Request finished", "Working", *(["Request failed"] if path == "/fails" else [])]
     assert sorted(expected) == sorted(line["message"] for line in lines)
     (finished,) = [line for line in lines if line["message"] == "Request finished"]
     assert headers.get("X-Request-ID") == finished.get("request_id") == response.headers.get("X-Request-ID")
-    spans = traced.spans(finished["trace_id"])
+    spans = traced.request_spans(before, path)
+    assert {f"0x{finished['trace_id']}"} == {span["context"]["trace_id"] for span in spans}
     assert path in {span["attributes"].get("http.route") for span in spans}
+    instrumented = any(span["name"].endswith("http send") for span in spans)
+    assert instrumented != form.endswith("native"), "spans of the instrumentation, or of FastAPI"
 
 
 @pytest.mark.parametrize("request_id", ["mine-1", "ab" * 16])
 def test_a_request_id_that_is_no_trace_id_stays_in_the_lines(traced: Traced, form: str, request_id: str) -> None:
     """Where OpenTelemetry is inside, it can only continue ids of 32 hex digits; where it is outside, its id wins."""
-    before = len(traced.all_spans())
+    before = len(traced.spans())
     response, _ = traced.get("/ok", {"X-Request-ID": request_id})
     trace_id = response.headers["X-Trace-ID"]
     assert (trace_id == request_id) == form.startswith("wrapped")
-    of_spans = {span["context"]["trace_id"] for span in traced.all_spans()[before:]}
+    of_spans = {span["context"]["trace_id"] for span in traced.request_spans(before)}
     assert 1 == len(of_spans)
     assert (of_spans == {f"0x{trace_id}"}) == (form.startswith("observed") or request_id != "mine-1")
 
 
 def test_a_clients_span_is_the_parent(traced: Traced) -> None:
     """The server's span is a child of the client's span."""
-    trace_id = new_trace_id()
-    traced.get("/ok", {"traceparent": TRACEPARENT.replace(TRACE, trace_id)})
-    (server,) = [span for span in traced.spans(trace_id) if span["kind"] == "SpanKind.SERVER"]
+    before = len(traced.spans())
+    traced.get("/ok", {"traceparent": TRACEPARENT})
+    (server,) = [span for span in traced.request_spans(before) if span["kind"] == "SpanKind.SERVER"]
     assert f"0x{SPAN}" == server["parent_id"]
 
 
@@ -156,11 +170,18 @@ def test_a_clients_span_is_the_parent(traced: Traced) -> None:
     ],
 )
 def test_sampling(
-    project: Project, served_form: str, headers: dict[str, str], sampler: str, sampled: bool  # noqa: FBT001 - a case
+    project: Project,
+    served_form: str,
+    headers: dict[str, str],
+    sampler: str,
+    sampled: bool,  # noqa: FBT001 - a case
 ) -> None:
     """The sampler or the client decides, except for a `traceparent` that the middleware made; lines have ids anyway."""
     with served(project, served_form, sampler) as traced:
+        before = len(traced.spans())  # those of /openapi.json
         response, lines = traced.get("/ok", headers)
-        assert sampled == bool(traced.spans(response.headers["X-Trace-ID"]))
+        if sampled:
+            traced.request_spans(before)
+    assert sampled == any(span["attributes"].get("http.route") == "/ok" for span in traced.spans())
     assert ["Request finished", "Working"] == sorted(line["message"] for line in lines)
     assert TRACE == response.headers["X-Trace-ID"] or not headers

@@ -31,7 +31,5 @@ def test_every_row_names_its_tests_and_every_test_has_a_row() -> None:
 def test_every_example_is_run() -> None:
     """Each code block is used by a test."""
     source = "\n".join(path.read_text() for path in TESTS)
-    used = {
-        (name, int(number or 1)) for name, number in re.findall(r'\bexample\(\s*"([^"]+)"(?:, (\d))?\s*\)', source)
-    }
+    used = {(name, int(number or 1)) for name, number in re.findall(r'\bexample\(\s*"([^"]+)"(?:, (\d))?\s*\)', source)}
     assert {(name, number + 1) for name in sections() for number in range(len(examples(name)))} == used
