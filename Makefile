@@ -32,7 +32,7 @@ load: setup ## Make a measured run and judge it; PROFILE=spike, LOOP=, RATE=, SE
 .PHONY: test
 test: setup ## Run every test that needs nothing but this machine.
 	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
-	  --ignore=tests/servers --ignore=tests/test_install.py
+	  --ignore=tests/servers --ignore=tests/integrations --ignore=tests/test_install.py
 
 .PHONY: test-install
 test-install: setup ## Follow the README's "Use it in your own service" in a new environment (needs PyPI; 1 minute).
@@ -90,6 +90,16 @@ test-servers: .venv-servers/.ready ## Start a service with every common ASGI ser
 .PHONY: bench
 bench: .venv-bench/.ready ## Measure what the instrumentation costs, beside others; writes bench/RESULTS.md (5 minutes).
 	@.venv-bench/bin/python -m bench.overhead
+
+# The tools of docs/integrations.md live in an environment of their own, like the peers.
+.venv-integrations/.ready: pyproject.toml uv.lock .venv/.ready
+	@uv=$$(command -v uv || echo .venv/bin/uv); UV_PROJECT_ENVIRONMENT=.venv-integrations UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} \
+	  "$$uv" sync --quiet --locked --no-default-groups --group integrations
+	@touch $@
+
+.PHONY: test-integrations
+test-integrations: .venv-integrations/.ready ## Run the examples of docs/integrations.md beside OpenTelemetry, Celery, Sentry and others (2 minutes).
+	@.venv-integrations/bin/python -m pytest tests/integrations
 
 .PHONY: eval
 eval: setup ## Ask `triage explain` for the cause of 35 runs of the demo; writes bench/EVAL.md (20 minutes).

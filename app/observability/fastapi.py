@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from .middleware import ASGIApp, ObservabilityMiddleware
 
@@ -29,5 +30,9 @@ class ObservedFastAPI(FastAPI):
         self._observability = observability
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return FastAPI's middleware stack, wrapped in the observability middleware."""
-        return self._observability(super().build_middleware_stack())
+        """Return FastAPI's middleware stack, wrapped in the observability middleware.
+
+        The outermost layer is a `ServerErrorMiddleware`, as in every Starlette application: OpenTelemetry's
+        `instrument_app` refuses any other.
+        """
+        return ServerErrorMiddleware(self._observability(super().build_middleware_stack()))

@@ -86,10 +86,15 @@ class JsonFormatter(OrjsonFormatter):
             message_dict.pop("exc_info", None)
             for key, value in message_dict.items():
                 log_data.setdefault(key, value)
-        if record.exc_info and (exc := record.exc_info[1]) is not None:
-            for key, described in describe_exception(exc, self._is_safe).items():
-                log_data.setdefault(key, described)
-        elif record.exc_text and self._safe_exceptions is None:  # of a record that came from another process
+        match record.exc_info:
+            case (_, BaseException() as exc, *_):
+                exception = describe_exception(exc, self._is_safe)
+            case _:  # none, or something that is not an exception
+                exception = {}
+        for key, described in exception.items():
+            log_data.setdefault(key, described)
+        # A record from another process has the text only.
+        if not exception and record.exc_text and self._safe_exceptions is None:
             log_data.setdefault("stack", record.exc_text)
 
     def formatException(self, ei: Any) -> str:  # noqa: ANN401, ARG002, N802 - logging's name and types

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from time import perf_counter
@@ -38,6 +38,10 @@ _CLIENT_CLOSED_REQUEST = 499  # nginx's status
 _METHOD_NOT_ALLOWED = 405
 # More than any service has. Only the parameters of mounts can create more templates (see routing.py).
 _MAX_TEMPLATES = 1000
+# A response that ends this much later than its first byte is a stream, even if it had a single part.
+_STREAM_SECONDS = 0.1
+# At shutdown, cancelled requests have 50 times 10 ms to end.
+_SHUTDOWN_TURNS, _SHUTDOWN_TURN_SECONDS = 50, 0.01
 # https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
 _NORMAL, _GOING_AWAY, _NO_CODE, _ABNORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1008, 1011
 
@@ -91,6 +95,7 @@ class ObservabilityMiddleware:
         self.id_headers = frozenset({b"x-trace-id", self.request_id_header.encode()})
         self.trust_client_ids = trust_client_ids
         self.server_timing = server_timing
+        self._open = 0  # requests and websockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection; raise the exceptions of the application again for the server."""
@@ -101,7 +106,11 @@ class ObservabilityMiddleware:
             await self.app(scope, receive, send)
         else:
             cycle = _HttpCycle(self, scope, send) if kind == "http" else _WebSocketCycle(self, scope, send)
-            await cycle.run(receive)
+            self._open += 1
+            try:
+                await cycle.run(receive)
+            finally:
+                self._open -= 1
 
     def start_trace(self, scope: Scope) -> TraceContext:
         """Return the ids of a new request."""
@@ -119,6 +128,17 @@ class ObservabilityMiddleware:
         return template
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_after_requests() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                # uvicorn has cancelled the requests that are still open, such as streams, and does not wait for them:
+                # the process would end before they are logged.
+                for _ in range(_SHUTDOWN_TURNS):
+                    if not self._open:
+                        break
+                    await sleep(_SHUTDOWN_TURN_SECONDS)
+            return message
+
         async def send_and_log(message: Message) -> None:
             kind = message["type"]
             if kind == "lifespan.startup.complete":
@@ -141,7 +161,7 @@ class ObservabilityMiddleware:
             await send({"type": "lifespan.startup.failed", "message": "asyncio is needed"})
             return
         try:
-            await self.app(scope, receive, send_and_log)
+            await self.app(scope, receive_after_requests, send_and_log)
         finally:
             self.lag_monitor.stop()
 
@@ -225,7 +245,7 @@ class _HttpCycle(_Cycle):
         self.payload: Payload | None = None
         self.status = 0  # of the response, once it has started
         self.chunks = 0  # of the body, without empty ones
-        self.first_byte = 0.0  # when it was sent
+        self.first_byte = 0.0  # when the first part of the body was sent; until then, when the response started
         self.ended_early = ""  # the outcome, if the client left or the request was cancelled
         self.finished = False
 
@@ -273,10 +293,13 @@ class _HttpCycle(_Cycle):
         except OSError as exc:
             self.send_error = exc
             raise
-        if kind in _BODY_MESSAGES:
+        if kind == "http.response.start":
+            self.first_byte = perf_counter()
+        elif kind in _BODY_MESSAGES:
             if message.get("body"):
                 self.chunks += 1
-                self.first_byte = self.first_byte or perf_counter()
+                if self.chunks == 1:
+                    self.first_byte = perf_counter()
             if not message.get("more_body"):
                 self.finish()
 
@@ -305,7 +328,7 @@ class _HttpCycle(_Cycle):
         if status < 400 and route in middleware.exclude:  # noqa: PLR2004 - HTTP
             return
         # The latency of a stream is the time to its first byte: it may stay open for an hour.
-        streamed = self.chunks > 1
+        streamed = self.chunks > 1 or (self.first_byte > 0 and ended - self.first_byte >= _STREAM_SECONDS)
         seconds = round((self.first_byte if streamed else ended) - self.started, 6)
         fields: dict[str, object] = {
             "event": "request.finished",
