@@ -26,7 +26,7 @@ _SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], ObservabilityMi
 
 
 class StartupError(Exception):
-    """The service cannot start; the message says what to do."""
+    """The service cannot start. The message contains the remedy."""
 
 
 def serve(service: str) -> None:
