@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app.faults import HEADERS
+from tests.app.faults import FAULT_HEADERS
 from tests.services import Service
 
 
@@ -12,4 +12,4 @@ from tests.services import Service
 def end_faults(api: Service) -> Iterator[None]:
     """End the faults that a test starts."""
     yield
-    assert 204 == api.client.delete("/faults", headers=HEADERS).status_code
+    assert 204 == api.client.delete("/faults", headers=FAULT_HEADERS).status_code

@@ -13,7 +13,7 @@ from app.faults.registry import FaultRegistry
 from app.observability.testing import capture_logs
 from app.settings import Settings
 from app.users.seed import seed_users
-from tests.app.faults import HEADERS, start_fault
+from tests.app.faults import FAULT_HEADERS, start_fault
 from tests.processes import Processes
 from tests.services import Service, running
 from tests.waiting import eventually
@@ -89,7 +89,7 @@ def test_start_and_end_are_logged(api: Service) -> None:
 
     assert ("slow-query", [7]) == (started["fault"], started["fault_users"])
     assert started["fault_until"] == ended["fault_until"]
-    assert [] == api.client.get("/faults", headers=HEADERS).json()
+    assert [] == api.client.get("/faults", headers=FAULT_HEADERS).json()
     assert not affected(api, "/users/7")
 
 
@@ -101,7 +101,7 @@ def test_all_replicas_have_the_same_faults(
     with running(processes, "api", settings, f"replica-{database_url.split(':', maxsplit=1)[0]}") as replica:
         fault = start_fault(api, users=[7], delay_ms=10)
         eventually(lambda: affected(replica, "/users/7"), "the fault in the replica")
-        api.client.delete("/faults", headers=HEADERS)
+        api.client.delete("/faults", headers=FAULT_HEADERS)
         eventually(lambda: not affected(replica, "/users/7"), "its end in the replica")
         eventually(lambda: 0 == active(api)["slow-query"] == active(replica)["slow-query"], "its end in both")
 
@@ -133,11 +133,11 @@ async def test_reading_faults_goes_on_after_an_error(tmp_path: Path) -> None:
 def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
     """The list and the metric agree."""
     fault = start_fault(api, users=[7])
-    assert [fault["id"]] == [found["id"] for found in api.client.get("/faults", headers=HEADERS).json()]
+    assert [fault["id"]] == [found["id"] for found in api.client.get("/faults", headers=FAULT_HEADERS).json()]
     assert {"slow-query": 1, "database-timeout": 0} == active(api)
 
-    assert 204 == api.client.delete("/faults", headers=HEADERS).status_code
-    assert [] == api.client.get("/faults", headers=HEADERS).json()
+    assert 204 == api.client.delete("/faults", headers=FAULT_HEADERS).status_code
+    assert [] == api.client.get("/faults", headers=FAULT_HEADERS).json()
     assert {"slow-query": 0, "database-timeout": 0} == active(api)
 
 
@@ -157,7 +157,7 @@ def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
 )
 def test_invalid_faults_are_refused(api: Service, invalid: dict[str, Any]) -> None:
     """Every fault has limits, and can match a request."""
-    response = api.client.post("/faults", json={"fault": "slow-query", **invalid}, headers=HEADERS)
+    response = api.client.post("/faults", json={"fault": "slow-query", **invalid}, headers=FAULT_HEADERS)
 
     assert 422 == response.status_code
     assert {"slow-query": 0, "database-timeout": 0} == active(api)

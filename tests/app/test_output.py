@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.app.faults import HEADERS
+from tests.app.faults import FAULT_HEADERS
 from tests.emitted import parse
 from tests.processes import Processes, free_port
 from tests.services import Service, running
@@ -122,7 +122,7 @@ def test_the_last_line_has_the_totals_of_all_requests(payments: Service, process
             service.client.request(method, "/users?limit=0").status_code for method in ("GET", "POST")
         ]
         fault = {"fault": "slow-query", "delay_ms": 1500, "users": [1]}
-        service.client.post("/faults", json=fault, headers=HEADERS)
+        service.client.post("/faults", json=fault, headers=FAULT_HEADERS)
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with contextlib.closing(socket.create_connection(address)) as client:
             client.sendall(b"GET /users/1 HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\n\r\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.app.faults import HEADERS
+from tests.app.faults import FAULT_HEADERS
 from tests.emitted import Line, parse
 from tests.postgres import create_database
 from tests.processes import Processes, free_port
@@ -177,7 +177,7 @@ def test_clients_cannot_create_many_series(api: Service) -> None:
     paths = [*api.client.get("/openapi.json").json()["paths"], "/docs", "/users/", "/nowhere", "/users/x", "/orders/9"]
     for path in paths:
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "POST"):
-            api.client.request(method, path.format(user_id=1, order_id=1), headers=HEADERS)
+            api.client.request(method, path.format(user_id=1, order_id=1), headers=FAULT_HEADERS)
 
     assert len(api.samples()) < 1000
 
@@ -186,7 +186,9 @@ def test_faults_are_off_by_default(payments: Service, processes: Processes, tmp_
     """Without FAULTS=on, the routes do not exist."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/tested.db", "PAYMENTS_URL": payments.url}
     with running(processes, "api", settings, "api-off") as service:
-        responses = [service.client.request(method, "/faults", headers=HEADERS) for method in ("GET", "POST", "DELETE")]
+        responses = [
+            service.client.request(method, "/faults", headers=FAULT_HEADERS) for method in ("GET", "POST", "DELETE")
+        ]
         assert "/faults" not in service.client.get("/openapi.json").json()["paths"]
 
     assert [404, 404, 404] == [response.status_code for response in responses]

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.app.faults import HEADERS, start_fault
+from tests.app.faults import FAULT_HEADERS, start_fault
 from tests.emitted import Line
 from tests.services import Service
 from tests.waiting import eventually
@@ -118,8 +118,8 @@ def test_the_slowest_fault_counts(
 def test_faults_do_not_affect_their_own_route(api: Service) -> None:
     """A fault of all users and routes can be listed and ended."""
     fault = start_fault(api, fault="database-timeout")
-    listed = api.client.get("/faults", headers=HEADERS)
-    ended = api.client.delete("/faults", headers=HEADERS)
+    listed = api.client.get("/faults", headers=FAULT_HEADERS)
+    ended = api.client.delete("/faults", headers=FAULT_HEADERS)
 
     assert [fault["id"]] == [found["id"] for found in listed.json()]
     assert 204 == ended.status_code
