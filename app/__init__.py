@@ -1,1 +1,1 @@
-"""The instrumented service: users and orders, and the payments that they call."""
+"""The instrumented services: users and orders, and the payments service that they call."""

@@ -1,4 +1,4 @@
-"""`python -m app [api|payments]`: logging first, then everything that may log, then the server."""
+"""`python -m app [api|payments]`: configure logging first, so that also errors on import are JSON lines."""
 
 import logging
 import sys
@@ -12,27 +12,26 @@ logger = logging.getLogger("app")
 
 
 def main() -> None:
-    """Serve one of the two services until it is told to stop; exit code 2 for what a person has to mend."""
+    """Serve a service until a signal stops it; exit with 2 if arguments, settings or the port are wrong."""
     if {"-h", "--help"} & set(sys.argv):
         sys.stdout.write(f"{USAGE}\n")
         return
     arguments = sys.argv[1:] or ["api"]
-    known = arguments in (["api"], ["payments"])
-    configure_logging(arguments[0] if known else "app")
-    if not known:
-        _refuse(USAGE)
+    valid = arguments in (["api"], ["payments"])
+    configure_logging(arguments[0] if valid else "app")
+    if not valid:
+        _exit(USAGE)
 
-    # Imported when logging is there: what goes wrong on import is then a line like any other.
-    from app.server import CannotServeError, serve  # noqa: PLC0415
+    from app.server import StartupError, serve  # noqa: PLC0415 - logging has to be configured before
 
     try:
         serve(arguments[0])
-    except CannotServeError as exc:
-        _refuse(str(exc))
+    except StartupError as exc:
+        _exit(str(exc))
 
 
-def _refuse(sentence: str) -> NoReturn:
-    logger.critical(sentence)
+def _exit(message: str) -> NoReturn:
+    logger.critical(message)
     sys.exit(2)
 
 

@@ -1,4 +1,4 @@
-"""What routes ask for: a session of the application's database."""
+"""Dependencies of the routes: a database session, and the id of a row."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Request
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import LARGEST_INTEGER, Database
+from app.database import MAX_INTEGER, Database
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
@@ -16,10 +16,10 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-# With the scope of the function, the connection is back in the pool before the response is sent.
+# With the scope "function", the connection is back in the pool before the response is sent.
 Session = Annotated[AsyncSession, Depends(_session, scope="function")]
 
 #: The id of a row.
-RowId = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-#: The same in a path.
-Id = Annotated[RowId, Path()]
+RowId = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+#: The id of a row as a path parameter.
+PathId = Annotated[RowId, Path()]

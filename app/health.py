@@ -1,7 +1,6 @@
-"""Probes: is the process alive, can it do its work, and what does it count."""
+"""The probes /healthz and /readyz, and /metrics."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from http import HTTPStatus
@@ -9,52 +8,51 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry
 
+from app.errors import ServiceError, problem
 from app.observability import metrics_page
-from app.problems import ServiceError, problem
 
-logger = logging.getLogger(__name__)
-
-#: Successful probes make neither line nor observation: they would drown what users did.
+#: Their successful requests are neither logged nor observed: there would be more of them than of users' requests.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
+#: Raises `ServiceError` if a dependency does not work.
 Check = Callable[[], Coroutine[None, None, None]]
-_PATIENCE = 2.0  # seconds; shorter than the health check that asks
+
+_CHECK_TIMEOUT = 2.0  # seconds; shorter than the time-out of the health checks in docker-compose.yml
 
 
 def health_router(registry: CollectorRegistry, checks: Mapping[str, Check]) -> APIRouter:
-    """Make the routes of the probes; `checks` raise when what they name does not work."""
+    """Return the routes; the service is ready if all `checks` pass."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Answer as long as the process can."""
+        """Return 200 while the process runs."""
         return {"status": "ok"}
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        """Answer 200 if everything that requests need does its work; name what does not."""
-        names = list(checks)
-        results = dict(zip(names, await asyncio.gather(*(_result(checks[name]) for name in names)), strict=True))
-        wrong = {name: result for name, result in results.items() if result != "ok"}
-        if wrong:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {', '.join(wrong)}.", checks=results)
+        """Return 200 if all dependencies work, else 503 with the names of those that do not."""
+        results = dict(zip(checks, await asyncio.gather(*map(_run, checks.values())), strict=True))
+        failed = [name for name, result in results.items() if result != "ok"]
+        if failed:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {', '.join(failed)}.", checks=results)
         return Response('{"status":"ready"}', media_type="application/json")
 
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
-        """Show the metrics; with exemplars where OpenMetrics is asked for."""
+        """Return the metrics; in OpenMetrics format they have exemplars."""
         page, content_type = metrics_page(request.headers.get("accept", ""), registry)
         return Response(page, headers={"content-type": content_type})
 
     return router
 
 
-async def _result(check: Check) -> str:
+async def _run(check: Check) -> str:
     try:
-        # In a context of its own: what a probe does is not told as a request's.
-        await asyncio.wait_for(asyncio.create_task(check(), context=Context()), _PATIENCE)
+        # In an empty context, so that log lines and timings of the check are not those of the probe's request.
+        await asyncio.wait_for(asyncio.create_task(check(), context=Context()), _CHECK_TIMEOUT)
     except TimeoutError:
-        return f"no answer within {_PATIENCE:g} s"
+        return f"no answer within {_CHECK_TIMEOUT:g} s"
     except ServiceError as exc:
         return str(exc)
     return "ok"

@@ -1,4 +1,4 @@
-"""Composition root: settings -> database -> `api` (FastAPI) -> limited -> observed."""
+"""Composition root of the main service."""
 
 import asyncio
 import logging
@@ -8,46 +8,51 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.database import Database, PoolCollector
-from app.faults.board import FaultBoard
+from app.database import Database
+from app.errors import RESPONSES, UnavailableError, add_error_handlers
+from app.faults.injection import select_targets, slow_down_statements
+from app.faults.registry import FaultRegistry
 from app.faults.router import faults_router
-from app.faults.statements import choose_unlucky, hook_into
-from app.health import PROBES, Check, health_router
-from app.limits import Limited
+from app.health import PROBES, health_router
+from app.limits import LimitsMiddleware
 from app.observability import ObservabilityMiddleware
 from app.orders.payments import PaymentsClient
 from app.orders.router import router as orders_router
-from app.problems import RESPONSES, UnavailableError, add_problem_handlers
 from app.settings import Settings
 from app.users.router import router as users_router
 from app.users.seed import seed_users
 
 logger = logging.getLogger(__name__)
 
-_START = 5.0  # seconds to wait for the database before requests are let in
+_START_TIMEOUT = 5.0  # seconds to wait for the database before the first request is accepted
 
 DESCRIPTION = """\
-Users and orders. Every response carries `X-Trace-ID`; every log line of the request has the same id."""
+Users and orders. Every response has the header `X-Trace-ID`, and every log line of the request has the same id."""
 
 
 def create_app(settings: Settings) -> ObservabilityMiddleware:
-    """Compose the service."""
-    registry = CollectorRegistry()
+    """Create the main service."""
+    metrics = CollectorRegistry()
     database = Database(settings.async_database_url, settings.database_pool_size, settings.database_timeout)
     payments = PaymentsClient(str(settings.payments_url), settings.payments_timeout)
-    board = FaultBoard(database)
+    faults = FaultRegistry(database)
     prepared = asyncio.Event()
-    faulty = settings.faults == "on"
-    registry.register(PoolCollector(database.engine))
-    registry.register(board)
-    if faulty:
-        hook_into(database.engine)
+    inject_faults = settings.faults == "on"
+    database.register_metrics(metrics)
+    faults.register_metrics(metrics)
+    if inject_faults:
+        slow_down_statements(database.engine)
+
+    async def check_tables() -> None:
+        if not prepared.is_set():
+            message = "The tables have not been created yet."
+            raise UnavailableError(message)
 
     api = FastAPI(
         title="Users and orders",
         description=DESCRIPTION,
-        lifespan=_lifespan(database, payments, board if faulty else None, prepared),
-        dependencies=[Depends(choose_unlucky(board))] if faulty else None,
+        lifespan=_lifespan(database, payments, faults if inject_faults else None, prepared),
+        dependencies=[Depends(select_targets(faults))] if inject_faults else None,
         responses=RESPONSES,
         max_body_size=settings.max_body_bytes,
     )
@@ -55,15 +60,15 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
     api.state.payments = payments
     api.include_router(users_router)
     api.include_router(orders_router)
-    checks = {"database": database.ping, "tables": _there_when(prepared), "payments": payments.ping}
-    api.include_router(health_router(registry, checks))
-    if faulty:
-        api.include_router(faults_router(board))
-    add_problem_handlers(api)
+    checks = {"database": database.ping, "tables": check_tables, "payments": payments.ping}
+    api.include_router(health_router(metrics, checks))
+    if inject_faults:
+        api.include_router(faults_router(faults))
+    add_error_handlers(api)
 
     return ObservabilityMiddleware(
-        Limited(api, settings.max_header_bytes),
-        registry=registry,
+        LimitsMiddleware(api, settings.max_header_bytes),
+        registry=metrics,
         exclude=PROBES,
         payload_values={"user_id", "sku", "quantity"},
         server_timing=settings.server_timing == "on",
@@ -71,44 +76,35 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
 
 
 def _lifespan(
-    database: Database, payments: PaymentsClient, board: FaultBoard | None, prepared: asyncio.Event
+    database: Database, payments: PaymentsClient, faults: FaultRegistry | None, prepared: asyncio.Event
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        chore = asyncio.create_task(_prepare_and_watch(database, prepared, board))
-        # A database that is there is prepared before the first request; one that is not keeps /readyz at 503.
+        background = asyncio.create_task(_prepare_and_watch(database, prepared, faults))
+        # Without a database the service starts anyway, and is not ready.
         with suppress(TimeoutError):
-            await asyncio.wait_for(prepared.wait(), _START)
+            await asyncio.wait_for(prepared.wait(), _START_TIMEOUT)
         yield
-        chore.cancel()
-        await asyncio.wait([chore])
+        background.cancel()
+        await asyncio.wait([background])
         await payments.close()
         await database.engine.dispose()
 
     return lifespan
 
 
-async def _prepare_and_watch(database: Database, prepared: asyncio.Event, board: FaultBoard | None) -> None:
-    """Create and seed the tables as soon as the database answers; then watch the faults."""
+async def _prepare_and_watch(database: Database, prepared: asyncio.Event, faults: FaultRegistry | None) -> None:
+    """Create and seed the tables as soon as the database answers, then keep the faults up to date."""
     while not prepared.is_set():
         try:
             await database.prepare(seed_users)
         except UnavailableError:
-            logger.warning("Tables cannot be prepared yet: the database does not answer")
+            logger.warning("Tables cannot be created yet: the database does not answer")
             await asyncio.sleep(1)
         except Exception:
-            logger.exception("Tables cannot be prepared")
-            await asyncio.sleep(_START)
+            logger.exception("Tables cannot be created")
+            await asyncio.sleep(_START_TIMEOUT)
         else:
             prepared.set()
-    if board is not None:
-        await board.watch()
-
-
-def _there_when(prepared: asyncio.Event) -> Check:
-    async def check() -> None:
-        if not prepared.is_set():
-            message = "The tables are not there yet."
-            raise UnavailableError(message)
-
-    return check
+    if faults is not None:
+        await faults.watch()

@@ -1,4 +1,4 @@
-"""One of the services, composed and served by uvicorn."""
+"""Serve one of the services with uvicorn."""
 
 import logging
 import socket
@@ -11,13 +11,13 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from app import main as api
+from app.errors import ServiceError
 from app.observability import ObservabilityMiddleware, configure_logging
 from app.payments import main as payments
-from app.problems import ServiceError
 from app.settings import PaymentsSettings, ServerSettings, Settings
 
-_STOP = 8  # seconds for requests in flight; Docker kills after 10
-_KEEP_ALIVE = 75  # seconds; longer than a load user pauses, or it finds its connection closed
+_SHUTDOWN_TIMEOUT = 8  # seconds for requests in flight; Docker kills the process after 10
+_KEEP_ALIVE = 75  # seconds; longer than a load user pauses, so that its next request does not meet a closed connection
 
 _SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], ObservabilityMiddleware]]] = {
     "api": (Settings, api.create_app),
@@ -25,43 +25,47 @@ _SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], ObservabilityMi
 }
 
 
-class CannotServeError(Exception):
-    """A sentence that says what a person has to mend."""
+class StartupError(Exception):
+    """The service cannot start. The message contains the remedy."""
 
 
 def serve(service: str) -> None:
-    """Serve `service` until a signal stops it; `CannotServeError` if its settings or its port are wrong."""
-    kind, create_app = _SERVICES[service]
-    disable_created_metrics()  # a second series for every counter and histogram, which nobody reads
-    settings = _settings(kind)
-    # The messages of other libraries may contain what a user sent; those of our own errors do not.
+    """Serve `service` until a signal stops it. Raises `StartupError` if a setting is invalid or the port is in use."""
+    settings_type, create_app = _SERVICES[service]
+    settings = _settings(settings_type)
+    # The messages of other exceptions may contain what a user sent.
     configure_logging(service, settings.own_instance, safe_exceptions=(ServiceError,))
-    app = create_app(settings)
     logging.getLogger("app").setLevel(settings.log_level.upper())
+    disable_created_metrics()  # they would double the number of series
+    run(create_app(settings), settings)
+
+
+def run(app: ObservabilityMiddleware, settings: ServerSettings) -> None:
+    """Serve an application until a signal stops it. Raises `StartupError` if the port is in use."""
     config = uvicorn.Config(
         app,
-        log_config=None,  # ours is there already
-        log_level="warning",  # `service.started` and `service.stopped` replace its lines
-        access_log=False,  # `request.finished` says more
+        log_config=None,  # logging is configured already
+        log_level="warning",  # `service.started` and `service.stopped` replace uvicorn's messages
+        access_log=False,  # `request.finished` replaces it
         server_header=False,
-        workers=settings.web_concurrency,  # or uvicorn reads the variable itself, and fails at one that is empty
-        reset_contextvars=True,  # or a request on a keep-alive connection inherits what the one before it set
+        workers=settings.web_concurrency,  # otherwise uvicorn reads the variable, and fails if it is empty
+        reset_contextvars=True,  # requests on one connection must not share a context
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=_STOP,
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
     )
     server = uvicorn.Server(config)
     try:
         server.run(sockets=[_listen(settings.host, settings.port)])
     except KeyboardInterrupt:
-        sys.exit(130)  # what a shell expects after Ctrl-C
+        sys.exit(130)  # the exit code that shells expect after Ctrl-C
 
 
-def _settings(kind: type[ServerSettings]) -> ServerSettings:
+def _settings(settings_type: type[ServerSettings]) -> ServerSettings:
     try:
-        return kind()
+        return settings_type()
     except ValidationError as exc:
-        wrong = "; ".join(f"{str(error['loc'][0]).upper()}: {error['msg']}" for error in exc.errors())
-        raise CannotServeError(wrong) from None
+        errors = "; ".join(f"{str(error['loc'][0]).upper()}: {error['msg']}" for error in exc.errors())
+        raise StartupError(errors) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -70,5 +74,5 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         reason = str(exc.strerror).partition(" (")[0]  # the rest repeats the address
-        msg = f"Cannot listen on {host}:{port}: {reason}. Stop what uses it, or set HOST or PORT."
-        raise CannotServeError(msg) from None
+        msg = f"Cannot listen on {host}:{port}: {reason}. Stop the process that uses it, or set HOST or PORT."
+        raise StartupError(msg) from None

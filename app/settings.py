@@ -1,4 +1,4 @@
-"""Every environment variable of the services, in one place."""
+"""Settings of the services, from environment variables."""
 
 import socket
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ _ASYNC_DRIVERS = {
 
 
 def _database_url(text: str) -> str:
-    """Check a URL as people write it, without repeating it: it may hold a password."""
+    """Return a valid URL. The error message does not contain it, because it may contain a password."""
     try:
         url = make_url(text)
     except ArgumentError:
@@ -29,18 +29,18 @@ def _database_url(text: str) -> str:
     return text
 
 
-def _one(workers: int) -> int:
+def _single_worker(workers: int) -> int:
     if workers != 1:
         msg = (
-            "should be 1: each worker has metrics of its own, and a scrape would see only one of them; "
-            "run more replicas instead, such as docker compose up --scale api-replica=2"
+            "should be 1: a scrape would read the metrics of one worker only; "
+            "run more replicas instead, for example with docker compose up --scale api-replica=2"
         )
         raise ValueError(msg)
     return workers
 
 
 class ServerSettings(BaseSettings):
-    """What every service needs: where it listens, how much it says, and how much it takes."""
+    """The settings of every service."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
@@ -49,26 +49,26 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     instance: str = ""
     server_timing: Literal["on", "off"] = "on"
-    web_concurrency: Annotated[int, AfterValidator(_one)] = 1
+    web_concurrency: Annotated[int, AfterValidator(_single_worker)] = 1
     max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
     max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576
 
     @property
     def own_instance(self) -> str:
-        """`ip:port` as Prometheus sees this process; `INSTANCE` overrides it."""
-        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-        address = socket.gethostbyname(socket.gethostname()) if everywhere else self.host
+        """`ip:port` of this process, the same as Prometheus's `instance`; `INSTANCE` overrides it."""
+        all_addresses = self.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        address = socket.gethostbyname(socket.gethostname()) if all_addresses else self.host
         return self.instance or f"{address}:{self.port}"
 
 
 class PaymentsSettings(ServerSettings):
-    """The payments service's own."""
+    """The settings of payments."""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
 
 
 class Settings(ServerSettings):
-    """The main service's own."""
+    """The settings of the main service."""
 
     database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///spike-to-log.db"
     database_pool_size: Annotated[int, Field(ge=1, le=100)] = 10
@@ -79,6 +79,6 @@ class Settings(ServerSettings):
 
     @property
     def async_database_url(self) -> URL:
-        """The database's URL with the driver that the service uses."""
+        """The URL of the database, with its asynchronous driver."""
         url = make_url(self.database_url)
         return url.set(drivername=_ASYNC_DRIVERS[url.drivername])

@@ -8,7 +8,7 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from app import main
-from app.limits import Limited
+from app.limits import LimitsMiddleware
 from app.observability import configure_logging
 from app.server import serve
 
@@ -20,7 +20,7 @@ _PROBES = ("/healthz", "/readyz", "/metrics")
 BEGINS, LASTS, SEED = "NOISE_BEGINS", "NOISE_LASTS", "NOISE_SEED"
 
 
-class Noisy(Limited):
+class Noisy(LimitsMiddleware):
     """The limits, which stand where everything inside is in a request's duration; and the noise."""
 
     began: float | None = None
@@ -41,5 +41,5 @@ class Noisy(Limited):
 
 if __name__ == "__main__":
     configure_logging("api")
-    main.Limited = Noisy  # type: ignore[attr-defined]
+    main.LimitsMiddleware = Noisy  # type: ignore[attr-defined]
     serve("api")

@@ -1,1 +1,1 @@
-"""The fault lab: incidents on purpose, bounded and announced; users and orders do not know of it."""
+"""Fault injection for demonstrations: limited in time, logged, and invisible to the code of users and orders."""

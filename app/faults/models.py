@@ -1,4 +1,4 @@
-"""The table of faults: what every replica reads to know what it has to suffer."""
+"""The table of faults, which all replicas read."""
 
 import time
 from datetime import UTC, datetime
@@ -13,14 +13,14 @@ from app.database import Base
 Kind = Literal["slow-query", "database-timeout"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-#: The lab's own route, which suffers from no fault: somebody has to be able to end it.
-LAB_ROUTE = "/faults"
-#: How long the statement of a `database-timeout` would take: longer than DATABASE_TIMEOUT can be.
-ENDLESS_MS = 60_000
+#: The route that manages faults. It is never affected by one, so that every fault can be ended.
+FAULTS_ROUTE = "/faults"
+#: The delay of a `database-timeout`: longer than DATABASE_TIMEOUT can be.
+TIMEOUT_DELAY_MS = 60_000
 
 
 class Fault(Base):
-    """One incident. Times are in seconds since 1970, so that replicas compare them with their own clocks."""
+    """One fault. Times are in seconds since 1970."""
 
     __tablename__ = "faults"
 
@@ -36,24 +36,24 @@ class Fault(Base):
     ended: Mapped[bool] = mapped_column(default=False, index=True)
 
     @property
-    def over(self) -> bool:
-        """Whether its time is up."""
+    def expired(self) -> bool:
+        """Whether its time is over. `ended` is set a little later, by one of the replicas."""
         return self.until <= time.time()
 
-    def hits(self, route: str, user_id: int | None, request: str) -> bool:
-        """Whether a request suffers: by its route, its user, and its share of all requests.
+    def matches(self, route: str, user_id: int | None, request_id: str) -> bool:
+        """Return whether it affects a request.
 
-        The share goes by a hash of seed and request id, so that the same run suffers in the same requests.
+        `share` is compared with a hash of `seed` and the request id, so that a repeated run has the same slow requests.
         """
-        if self.over or (self.route is not None and self.route != route):
+        if self.expired or (self.route is not None and self.route != route):
             return False
         if self.users is not None and user_id not in self.users:
             return False
-        draw = int.from_bytes(sha256(f"{self.seed}:{request}".encode()).digest()[:8])
-        return draw < self.share * 2**64
+        digest = sha256(f"{self.seed}:{request_id}".encode()).digest()
+        return int.from_bytes(digest[:8]) < self.share * 2**64
 
-    def facts(self) -> dict[str, object]:
-        """Return what its two log lines say."""
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of `fault.started` and `fault.ended`."""
         until = datetime.fromtimestamp(self.until, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
             "fault": self.fault,

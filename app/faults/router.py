@@ -1,4 +1,4 @@
-"""The routes of the fault lab: what is wrong, make something wrong, make it right."""
+"""The routes that list, start and end faults."""
 
 import time
 from collections.abc import Collection
@@ -8,33 +8,37 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.database import LARGEST_INTEGER
+from app.database import MAX_INTEGER
 from app.dependencies import RowId
-from app.faults.board import FaultBoard
-from app.faults.models import ENDLESS_MS, LAB_ROUTE, Fault, Kind
-from app.problems import ForbiddenError, InvalidError
+from app.errors import ForbiddenError, InvalidError
+from app.faults.models import FAULTS_ROUTE, TIMEOUT_DELAY_MS, Fault, Kind
+from app.faults.registry import FaultRegistry
 
-LONGEST = 600  # seconds; every fault ends by itself
+_MAX_SECONDS = 600
 
 
 class NewFault(BaseModel):
-    """A fault to start: what, to whom, how badly, for how long."""
+    """A fault to start."""
 
     model_config = ConfigDict(extra="forbid")
 
     fault: Kind
-    route: Annotated[str | None, Field(description="A template, such as `/users/{user_id}`; all routes if none.")] = (
-        None
-    )
-    users: Annotated[list[RowId] | None, Field(min_length=1, max_length=200, description="All users if none.")] = None
-    share: Annotated[float, Field(gt=0, le=1, description="Of the requests, by a hash of seed and request id.")] = 1
-    delay_ms: Annotated[int, Field(ge=10, le=10_000, description="Of `slow-query` only.")] = 2_000
-    seconds: Annotated[int, Field(ge=1, le=LONGEST, description="After which it ends by itself.")] = 60
-    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
+    route: Annotated[
+        str | None, Field(description="Route template, such as `/users/{user_id}`. Default: all routes.")
+    ] = None
+    users: Annotated[
+        list[RowId] | None, Field(min_length=1, max_length=200, description="User ids. Default: all users.")
+    ] = None
+    share: Annotated[
+        float, Field(gt=0, le=1, description="Share of the requests, chosen by a hash of `seed` and request id.")
+    ] = 1
+    delay_ms: Annotated[int, Field(ge=10, le=10_000, description="For `slow-query` only.")] = 2_000
+    seconds: Annotated[int, Field(ge=1, le=_MAX_SECONDS, description="Duration of the fault.")] = 60
+    seed: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
 
 
 class FaultOut(NewFault):
-    """A fault that is active."""
+    """An active fault."""
 
     id: int
     delay_ms: int
@@ -42,57 +46,57 @@ class FaultOut(NewFault):
     until: datetime
 
 
-def faults_router(board: FaultBoard) -> APIRouter:
-    """Make the routes on `board`."""
-    router = APIRouter(prefix=LAB_ROUTE, tags=["faults"], dependencies=[Depends(_only_on_purpose)])
+def faults_router(faults: FaultRegistry) -> APIRouter:
+    """Return the routes for `faults`."""
+    router = APIRouter(prefix=FAULTS_ROUTE, tags=["faults"], dependencies=[Depends(_require_header)])
 
     @router.get("")
     async def list_faults() -> list[FaultOut]:
         """List the active faults."""
-        await board.refresh()
-        return [_shown(fault) for fault in board.active]
+        await faults.refresh()
+        return [_fault_out(fault) for fault in faults.active]
 
     @router.post("", status_code=201)
     async def start_fault(new: NewFault, request: Request) -> FaultOut:
         """Start a fault."""
-        _check(new, request.app.openapi()["paths"])
-        facts = new.model_dump(exclude={"seconds"})
+        _validate(new, request.app.openapi()["paths"])
+        columns = new.model_dump(exclude={"seconds"})
         if new.fault == "database-timeout":
-            facts["delay_ms"] = ENDLESS_MS
+            columns["delay_ms"] = TIMEOUT_DELAY_MS
         now = time.time()
-        fault = Fault(**facts, started_at=now, until=now + new.seconds)
-        await board.start(fault)
-        return _shown(fault)
+        fault = Fault(**columns, started_at=now, until=now + new.seconds)
+        await faults.start(fault)
+        return _fault_out(fault)
 
     @router.delete("", status_code=204)
     async def stop_faults() -> None:
-        """End all faults now."""
-        await board.stop()
+        """End all faults."""
+        await faults.stop_all()
 
     return router
 
 
-def _check(new: NewFault, routes: Collection[str]) -> None:
-    """Raise `InvalidError` for what is well formed, and would not do what somebody expects."""
-    if new.route is not None and (new.route not in routes or new.route == LAB_ROUTE):
-        msg = "No such route can suffer; take a template from /openapi.json, such as /users/{user_id}."
+def _validate(new: NewFault, routes: Collection[str]) -> None:
+    if new.route is not None and (new.route not in routes or new.route == FAULTS_ROUTE):
+        msg = "Unknown route. Use a template from /openapi.json, such as /users/{user_id}."
         raise InvalidError(msg)
     if new.fault == "database-timeout" and "delay_ms" in new.model_fields_set:
-        msg = "A database-timeout takes no delay_ms: DATABASE_TIMEOUT says when its statement is cut."
+        msg = "A database-timeout has no delay_ms: its statement is cancelled after DATABASE_TIMEOUT."
         raise InvalidError(msg)
 
 
-def _only_on_purpose(x_fault_lab: Annotated[str | None, Header()] = None) -> None:
-    # A page in the browser cannot send a header of its own to another site without asking, and nobody answers here.
+def _require_header(x_fault_lab: Annotated[str | None, Header()] = None) -> None:
+    # For a request with such a header to another site, a browser first asks that site for permission (CORS preflight),
+    # and this service never gives it.
     if x_fault_lab is None:
-        msg = "Send the header X-Fault-Lab, with any value: faults are started on purpose only."
+        msg = "Send the header X-Fault-Lab with any value."
         raise ForbiddenError(msg)
 
 
-def _shown(fault: Fault) -> FaultOut:
+def _fault_out(fault: Fault) -> FaultOut:
     return FaultOut(
         id=fault.id,
-        fault=fault.fault,  # type: ignore[arg-type]  # only what NewFault allows is ever stored
+        fault=fault.fault,  # type: ignore[arg-type]  # the column has only values of `Kind`
         route=fault.route,
         users=fault.users,
         share=fault.share,

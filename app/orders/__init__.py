@@ -1,1 +1,1 @@
-"""Orders: router -> service -> repository, and a call to payments."""
+"""Orders: router, service, repository, and the client of payments."""

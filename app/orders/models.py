@@ -9,7 +9,7 @@ from app.database import Base, UtcDateTime
 
 
 class Order(Base):
-    """Something that a user bought, or tried to buy."""
+    """An order, paid or not."""
 
     __tablename__ = "orders"
 

@@ -1,4 +1,4 @@
-"""What clients send and get about orders."""
+"""Request and response bodies for orders."""
 
 from datetime import datetime
 from typing import Annotated, Literal

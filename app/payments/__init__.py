@@ -1,1 +1,1 @@
-"""The payments service: charges orders. Another process, with the same trace ids in its lines."""
+"""The payments service, which charges orders. Its log lines have the trace ids of the main service."""

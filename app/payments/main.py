@@ -3,23 +3,23 @@
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from app.errors import RESPONSES, add_error_handlers
 from app.health import PROBES, health_router
-from app.limits import Limited
+from app.limits import LimitsMiddleware
 from app.observability import ObservabilityMiddleware
 from app.payments.router import charges_router
-from app.problems import RESPONSES, add_problem_handlers
 from app.settings import PaymentsSettings
 
 
 def create_app(settings: PaymentsSettings) -> ObservabilityMiddleware:
-    """Compose the service."""
+    """Create the payments service."""
     registry = CollectorRegistry()
     api = FastAPI(title="Payments", responses=RESPONSES, max_body_size=settings.max_body_bytes)
     api.include_router(charges_router())
     api.include_router(health_router(registry, checks={}))
-    add_problem_handlers(api)
+    add_error_handlers(api)
     return ObservabilityMiddleware(
-        Limited(api, settings.max_header_bytes),
+        LimitsMiddleware(api, settings.max_header_bytes),
         registry=registry,
         exclude=PROBES,
         payload_values={"order_id", "amount_cents"},

@@ -1,1 +1,1 @@
-"""Users: router -> service -> repository."""
+"""Users: router, service, repository."""

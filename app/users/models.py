@@ -9,7 +9,7 @@ from app.database import Base, UtcDateTime
 
 
 class User(Base):
-    """Somebody who may order."""
+    """A user."""
 
     __tablename__ = "users"
 

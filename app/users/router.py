@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.dependencies import Id, Session
-from app.pages import Listed, PageQuery
+from app.dependencies import PathId, Session
+from app.pagination import Page, PageQuery
 from app.users.models import User
 from app.users.repository import UserRepository
 from app.users.schemas import NewUser, UserOut
@@ -17,14 +17,14 @@ router = APIRouter(prefix="/users", tags=["users"])
 
 
 def user_service(session: Session) -> UserService:
-    """Compose the service for one request."""
+    """Return the service for one request."""
     return UserService(UserRepository(session))
 
 
 Service = Annotated[UserService, Depends(user_service)]
 
 
-@router.get("", response_model=Listed[UserOut])
+@router.get("", response_model=Page[UserOut])
 async def list_users(page: PageQuery, users: Service) -> dict[str, object]:
     """List users, the oldest first."""
     logger.debug("Listing users")
@@ -33,7 +33,7 @@ async def list_users(page: PageQuery, users: Service) -> dict[str, object]:
 
 
 @router.get("/{user_id}", response_model=UserOut)
-async def get_user(user_id: Id, users: Service) -> User:
+async def get_user(user_id: PathId, users: Service) -> User:
     """Get one user."""
     logger.debug("Fetching a user", extra={"user_id": user_id})
     return await users.get(user_id)

@@ -1,12 +1,12 @@
-"""What clients send and get about users."""
+"""Request and response bodies for users."""
 
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-_EMAIL = r"^[^@\s\x00]+@[^@\s\x00]+$"  # whether it exists, only a mail can tell
-_TEXT = r"^[^\x00]+$"  # PostgreSQL's texts have no NUL
+_EMAIL = r"^[^@\s\x00]+@[^@\s\x00]+$"  # more can only be checked by sending an email
+_TEXT = r"^[^\x00]+$"  # PostgreSQL cannot store NUL in a text
 
 
 class NewUser(BaseModel):

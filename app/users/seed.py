@@ -1,4 +1,4 @@
-"""The first users, so that there is something to ask for."""
+"""The users of a new database."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ SEEDED = 200
 
 
 async def seed_users(connection: AsyncConnection) -> None:
-    """Add 200 users to an empty table."""
+    """Add 200 users, if there are none."""
     if await connection.scalar(select(func.count(User.id))):
         return
     created_at = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,11 +1,11 @@
-"""What can be done with users."""
+"""The business logic of users."""
 
 import logging
 from collections.abc import Sequence
 
+from app.errors import NotFoundError
 from app.observability import annotate
-from app.pages import Page
-from app.problems import NotFoundError
+from app.pagination import PageParams
 from app.users.models import User
 from app.users.repository import UserRepository
 
@@ -13,28 +13,28 @@ logger = logging.getLogger(__name__)
 
 
 class UserService:
-    """The rules about users."""
+    """Get, list and create users."""
 
     def __init__(self, users: UserRepository) -> None:
-        """Keep users in `users`."""
+        """Use the repository `users`."""
         self._users = users
 
     async def get(self, user_id: int) -> User:
-        """Return a user; `NotFoundError` if there is none."""
+        """Return a user. Raises `NotFoundError`."""
         annotate(user_id=user_id)
         user = await self._users.get(user_id)
         if user is None:
-            msg = f"There is no user {user_id}."
+            msg = f"User {user_id} does not exist."
             raise NotFoundError(msg)
         logger.info("User fetched", extra={"user_id": user_id})
         return user
 
-    async def page(self, page: Page) -> tuple[Sequence[User], int]:
-        """Return one page of users and how many there are."""
+    async def page(self, page: PageParams) -> tuple[Sequence[User], int]:
+        """Return one page of users and the number of all users."""
         return await self._users.page(page)
 
     async def create(self, email: str, name: str) -> User:
-        """Create a user; `ConflictError` if the address is taken."""
+        """Create a user. Raises `ConflictError` if the email is in use."""
         user = await self._users.add(email, name)
         annotate(user_id=user.id)
         logger.info("User created", extra={"user_id": user.id})

@@ -1,15 +1,15 @@
-"""What tests of the services share."""
+"""Fixtures for tests of the services."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.app.lab import LAB
+from tests.app.faults import FAULT_HEADERS
 from tests.services import Service
 
 
 @pytest.fixture
-def no_faults_left(api: Service) -> Iterator[None]:
-    """End the faults of a test with it."""
+def end_faults(api: Service) -> Iterator[None]:
+    """End the faults that a test starts."""
     yield
-    assert 204 == api.client.delete("/faults", headers=LAB).status_code
+    assert 204 == api.client.delete("/faults", headers=FAULT_HEADERS).status_code

@@ -1,20 +1,69 @@
-"""The database's settings, each of which is missed only on a bad day."""
+"""The database: settings, and the time-out of statements."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.database import Database
-from app.problems import UnavailableError
+from app.database import Database, DatabaseTimeoutError
+from app.errors import UnavailableError
+from app.faults.injection import slow_down_statements
+from app.orders.models import Order
+from app.orders.repository import OrderRepository
 from app.settings import Settings
+from app.users.seed import seed_users
+from tests.postgres import create_database
 
 pytestmark = pytest.mark.anyio
 
+SLEEP_IN_SQLITE = """\
+WITH RECURSIVE counter(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < :rows)
+SELECT sum(sleep_10_ms(n)) FROM counter"""
 
-async def test_sqlite_lets_readers_pass_the_writer(tmp_path: Path) -> None:
-    """WAL, and seconds of patience for a lock: otherwise two requests at once would be an error."""
+Connect = Callable[[float], Database]
+
+
+@pytest.fixture
+async def connect(database_url: str) -> AsyncIterator[Connect]:
+    """Return a function that makes a `Database` with one connection and a time-out."""
+    databases: list[Database] = []
+
+    def connect_with(timeout: float) -> Database:
+        databases.append(Database(Settings(database_url=database_url).async_database_url, 1, timeout))
+        slow_down_statements(databases[-1].engine)  # this adds `sleep_10_ms` to SQLite
+        return databases[-1]
+
+    yield connect_with
+    for database in databases:
+        await database.engine.dispose()
+
+
+async def sleep(session: AsyncSession, seconds: float) -> None:
+    """Sleep in the database."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text(f"SELECT pg_sleep({seconds})"))
+    else:
+        await session.execute(text(SLEEP_IN_SQLITE), {"rows": seconds * 100})
+
+
+@asynccontextmanager
+async def locked_orders(database: Database) -> AsyncIterator[None]:
+    """Hold a lock that other connections need to write orders."""
+    async with database.engine.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        await connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "LOCK TABLE orders IN EXCLUSIVE MODE")
+        yield
+        await connection.rollback()
+
+
+async def test_sqlite_allows_reads_during_writes(tmp_path: Path) -> None:
+    """SQLite is in WAL mode, and waits 5 s for its lock."""
     database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1, 3)
     async with database.session() as session:
         pragmas = [await session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "busy_timeout")]
@@ -23,12 +72,118 @@ async def test_sqlite_lets_readers_pass_the_writer(tmp_path: Path) -> None:
     assert ["wal", 5000] == pragmas
 
 
-async def test_an_error_does_not_say_what_a_user_sent(database_url: str) -> None:
-    """SQLAlchemy would add the parameters to the text."""
-    database = Database(Settings(database_url=database_url).async_database_url, 1, 3)
+async def test_error_messages_have_no_parameters(connect: Connect) -> None:
+    """By default, SQLAlchemy adds the parameters of the statement to the message."""
     with pytest.raises((SQLAlchemyError, UnavailableError)) as caught:
-        async with database.session() as session:
+        async with connect(3).session() as session:
             await session.execute(text("SELECT nothing FROM nowhere WHERE secret = :secret"), {"secret": "hunter2"})
-    await database.engine.dispose()
 
     assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.000001], ids=["300 ms", "less than 1 ms"])
+async def test_a_statement_is_cancelled_after_the_timeout(connect: Connect, seconds: float) -> None:
+    """A time-out that PostgreSQL would round to 0, which means no limit, is a time-out, too."""
+    database = connect(seconds)
+    with pytest.raises(DatabaseTimeoutError, match=r"^Database timeout while using the database$"):
+        async with asyncio.timeout(15), database.session() as session:
+            await sleep(session, 60)
+
+
+async def test_a_connection_can_be_used_after_a_timeout(connect: Connect) -> None:
+    """The pool has one connection, so that all statements use the same one."""
+    database = connect(0.5)
+    for _ in range(3):
+        with pytest.raises(DatabaseTimeoutError):
+            async with asyncio.timeout(15), database.session() as session:
+                await sleep(session, 60)
+        await database.ping()
+
+
+@pytest.mark.parametrize("first", ["SELECT 1", "SELECT nothing FROM nowhere"], ids=["success", "error"])
+async def test_the_timeout_begins_with_each_statement(connect: Connect, first: str) -> None:
+    """The time of an earlier statement, successful or not, does not count for the next one."""
+    database = connect(2)
+    with suppress(SQLAlchemyError):
+        async with database.engine.connect() as connection:
+            await connection.execute(text(first))
+    await asyncio.sleep(1.5)
+    async with database.session() as session:
+        await sleep(session, 0.7)
+
+
+async def test_a_timeout_never_hits_the_next_statement(connect: Connect) -> None:
+    """Not even if the first statement ends at the moment of its time-out."""
+    database = connect(0.05)
+    for number in range(40):
+        with suppress(DatabaseTimeoutError):
+            async with database.session() as session:
+                await sleep(session, 0.02 + 0.01 * (number % 5))
+        started = time.monotonic()
+        try:
+            await database.ping()
+        except DatabaseTimeoutError:
+            assert time.monotonic() - started >= 0.05  # on a busy machine, this statement may be slow itself
+
+
+async def test_waiting_for_a_lock_counts(connect: Connect) -> None:
+    """The order is not stored, and the message names the operation."""
+    database, other = connect(0.3), connect(3)
+    await other.prepare(seed_users)
+
+    async def store() -> None:
+        order = Order(user_id=1, sku="mug", quantity=1, amount_cents=1, status="pending")
+        async with database.session() as session:
+            await OrderRepository(session).save(order)
+
+    async with locked_orders(other):
+        storing = asyncio.create_task(store())
+        await asyncio.wait([storing], timeout=1)
+    # SQLite handles the interrupt when it gets the lock.
+    with pytest.raises(DatabaseTimeoutError, match=r"^Database timeout while storing order$"):
+        await storing
+
+
+async def test_preparing_tables_has_no_timeout(connect: Connect) -> None:
+    """A replica waits for the one that creates the tables."""
+    database, other = connect(0.3), connect(3)
+    preparing = asyncio.Event()
+
+    async def seed_slowly(_: object) -> None:
+        preparing.set()
+        await asyncio.sleep(1)
+
+    async def seed_nothing(_: object) -> None:
+        pass
+
+    first = asyncio.create_task(other.prepare(seed_slowly))
+    await preparing.wait()
+    await database.prepare(seed_nothing)
+    assert first.done()
+    await first
+
+
+async def test_replicas_can_prepare_the_tables_at_the_same_time(database_url: str) -> None:
+    """Without a lock, all but one of them would fail."""
+    sqlite = database_url.startswith("sqlite")
+    fresh = database_url.replace("tested.db", "new.db") if sqlite else create_database(database_url, "new")
+    databases = [Database(Settings(database_url=fresh).async_database_url, 1, 3) for _ in range(8)]
+    await asyncio.gather(*(database.prepare(seed_users) for database in databases))
+    for database in databases:
+        await database.engine.dispose()
+
+
+async def test_a_cancelled_statement_frees_its_connection(connect: Connect) -> None:
+    """The statement of a cancelled request does not occupy the connection until its time-out."""
+    database = connect(9)
+
+    async def sleep_long() -> None:
+        async with database.session() as session:
+            await sleep(session, 60)
+
+    sleeping = asyncio.create_task(sleep_long())
+    await asyncio.sleep(0.5)
+    sleeping.cancel()
+    await asyncio.wait([sleeping], timeout=8)
+    assert sleeping.cancelled()
+    await asyncio.wait_for(database.ping(), 8)

@@ -1,4 +1,4 @@
-"""How much a client may send: refused in time, in the form of all problems, and told like every other request."""
+"""Limits of headers and bodies: a refusal has problem details and a trace id, and is logged and observed."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ from tests.processes import Processes
 from tests.services import Service, running
 
 MIB = 2**20
-# uvicorn takes h11 where there is no httptools.
+# uvicorn uses h11 if httptools is not installed.
 WITHOUT_HTTPTOOLS = (
     "-c", "import runpy, sys; sys.modules['httptools'] = None; runpy.run_module('app', run_name='__main__')"
 )  # fmt: skip
@@ -22,7 +22,7 @@ WITHOUT_HTTPTOOLS = (
 def limited(
     request: pytest.FixtureRequest, payments: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Run each service, one of them on either parser."""
+    """Run each service, and one of them with each HTTP parser."""
     service, parser = request.param
     url = f"sqlite:///{tmp_path_factory.mktemp('limited')}/tested.db"
     settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
@@ -32,7 +32,7 @@ def limited(
 
 
 def paths(service: Service) -> list[str]:
-    """Return a route that reads its body, one that reads none, and none at all."""
+    """Return a route that reads its body, one that does not, and an unknown one."""
     return ["/orders" if "api" in service.name else "/charges", "/healthz", "/nowhere"]
 
 
@@ -42,8 +42,8 @@ def body(size: int) -> Iterator[bytes]:
         size -= 64 * 1024
 
 
-def memory(processes: Processes, service: Service) -> int:
-    """Return the most bytes that it has had, where the system tells."""
+def peak_memory(processes: Processes, service: Service) -> int:
+    """Return the peak memory of a service in bytes; 0 where the system does not offer it."""
     status = Path(f"/proc/{processes.pid(service.name)}/status")
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) * 1024 if found else 0
@@ -58,21 +58,21 @@ def observations(service: Service, status: int) -> float:
 
 
 def check_refusal(service: Service, response: httpx2.Response, status: int) -> None:
-    """Hold a refusal to its promises: a problem with the id, told in one line, on a connection that ends."""
+    """Check that it is a problem with the trace id, that it is logged once, and that the connection is closed."""
     (trace_id,) = response.headers.get_list("x-trace-id")
     line = service.finished(trace_id)
-    told = [line.get("event") for line in service.lines(trace_id)]
+    events = [line.get("event") for line in service.lines(trace_id)]
 
     assert (status, status, trace_id) == (response.status_code, response.json()["status"], response.json()["trace_id"])
     assert ["application/problem+json"] == response.headers.get_list("content-type")
     assert ["close"] == response.headers.get_list("connection")
     assert (status, "client_error") == (line["status"], line["outcome"])
-    assert 1 == told.count("request.finished")
-    assert 0 == told.count("request.failed")
+    assert 1 == events.count("request.finished")
+    assert 0 == events.count("request.failed")
 
 
 def test_headers_have_a_limit(limited: Service) -> None:
-    """32 KiB of names and values pass, wherever they go; more do not."""
+    """On every route, 32 KiB of names and values are accepted, and more are refused."""
     before = observations(limited, 431)
     headers = {f"x-{number}": "x" * 995 for number in range(10, 40)}  # 30 of 999 bytes
 
@@ -83,8 +83,8 @@ def test_headers_have_a_limit(limited: Service) -> None:
 
 
 def test_a_body_has_a_limit(limited: Service, processes: Processes) -> None:
-    """1 MiB passes; more does not, whether a route reads it or not, and most of it is never in memory."""
-    before, had = observations(limited, 413), memory(processes, limited)
+    """1 MiB is accepted. More is refused on every route, and is not kept in memory."""
+    before, peak = observations(limited, 413), peak_memory(processes, limited)
     json = {"Content-Type": "application/json"}
 
     for path in paths(limited):
@@ -97,35 +97,35 @@ def test_a_body_has_a_limit(limited: Service, processes: Processes) -> None:
         check_refusal(limited, chunked, 413)
         assert limited.finished(chunked.headers["x-trace-id"])["route"] == paths(limited)[0]
     assert before + 8 == observations(limited, 413)
-    assert memory(processes, limited) - had < 16 * MIB
+    assert peak_memory(processes, limited) - peak < 16 * MIB
 
 
-def test_a_body_that_nobody_reads_is_not_kept(limited: Service, processes: Processes) -> None:
-    """Of unknown length and to a route that wants none, it runs through."""
-    had = memory(processes, limited)
+def test_a_body_that_is_not_read_is_not_kept(limited: Service, processes: Processes) -> None:
+    """A chunked body to an unknown route is discarded."""
+    peak = peak_memory(processes, limited)
     response = limited.client.post("/nowhere", content=body(64 * MIB))
 
     assert 404 == response.status_code
-    assert memory(processes, limited) - had < 16 * MIB
+    assert peak_memory(processes, limited) - peak < 16 * MIB
 
 
-def test_who_asks_first_need_not_send(limited: Service) -> None:
-    """A client that expects `100 Continue` is refused before it sends the body."""
+def test_expect_100_continue(limited: Service) -> None:
+    """A client that waits for `100 Continue` is refused before it sends the body."""
     path, port = paths(limited)[0], int(limited.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"Content-Length: {10 * MIB}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
-        answer = b"".join(iter(lambda: client.recv(4096), b""))
+        response = b"".join(iter(lambda: client.recv(4096), b""))
 
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert 1 == answer.count(b"HTTP/1.1")
-    assert 1 == answer.lower().count(b"x-trace-id: ")
+    assert response.startswith(b"HTTP/1.1 413 ")
+    assert 1 == response.count(b"HTTP/1.1")
+    assert 1 == response.lower().count(b"x-trace-id: ")
 
 
-def test_the_limits_are_settings(processes: Processes) -> None:
-    """Both of them."""
+def test_both_limits_are_settings(processes: Processes) -> None:
+    """MAX_HEADER_BYTES and MAX_BODY_BYTES."""
     settings = {"MAX_HEADER_BYTES": "600", "MAX_BODY_BYTES": "50"}
     with running(processes, "payments", settings, "payments-limited") as service:
         long = {"order_id": 1, "amount_cents": 1, "more": "x" * 30}

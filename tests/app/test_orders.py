@@ -1,4 +1,4 @@
-"""Orders, which are paid by another service; and the id, which no signature carries."""
+"""Orders, which another service charges, and the trace id in the lines of both."""
 
 import asyncio
 import itertools
@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
+from app.errors import UnavailableError
 from app.orders.payments import PaymentsClient
-from app.problems import UnavailableError
 from tests.processes import Processes
 from tests.services import Service, running
 
@@ -16,7 +16,7 @@ ORDER = {"user_id": 17, "sku": "mug", "quantity": 2}
 
 
 def test_an_order_is_placed_paid_and_listed(api: Service) -> None:
-    """Price, status, location; the list of a user has the latest first."""
+    """The order has a price and a status; it is found at its location and in the list of its user, the latest first."""
     placed = api.client.post("/orders", json=ORDER)
     found = api.client.get(placed.headers["location"])
     listed = api.client.get("/orders", params={"user_id": 17}).json()
@@ -29,44 +29,44 @@ def test_an_order_is_placed_paid_and_listed(api: Service) -> None:
 @pytest.mark.parametrize(
     ("order", "status"),
     [
-        pytest.param({**ORDER, "user_id": 100_000}, 404, id="no such user"),
-        pytest.param({**ORDER, "sku": "moon"}, 404, id="no such thing"),
-        pytest.param({**ORDER, "quantity": 0}, 422, id="none of it"),
-        pytest.param({**ORDER, "price": 1}, 422, id="a price of one's own"),
+        pytest.param({**ORDER, "user_id": 100_000}, 404, id="unknown user"),
+        pytest.param({**ORDER, "sku": "moon"}, 404, id="unknown sku"),
+        pytest.param({**ORDER, "quantity": 0}, 422, id="quantity 0"),
+        pytest.param({**ORDER, "price": 1}, 422, id="unknown field"),
         pytest.param({**ORDER, "sku": "shirt", "quantity": 100}, 402, id="declined"),
     ],
 )
-def test_what_is_wrong_with_an_order_is_said(api: Service, order: dict[str, object], status: int) -> None:
-    """Each mistake has its own status, and the trace id in the answer."""
+def test_invalid_orders_are_refused(api: Service, order: dict[str, object], status: int) -> None:
+    """The status depends on the mistake, and the response contains the trace id."""
     response = api.client.post("/orders", json=order)
 
     assert (status, response.headers["x-trace-id"]) == (response.status_code, response.json()["trace_id"])
 
 
 def test_a_declined_order_is_kept(api: Service) -> None:
-    """It was tried, and the list says how it ended."""
+    """The list of the user's orders has it, with its status."""
     api.client.post("/orders", json={"user_id": 18, "sku": "shirt", "quantity": 100})
 
     assert "declined" == api.client.get("/orders", params={"user_id": 18}).json()["items"][0]["status"]
 
 
-def test_the_lines_of_all_layers_and_both_services_have_the_id(api: Service, payments: Service) -> None:
-    """Router, service, repository, database, background task, payments: no signature has the id, each line does."""
+def test_the_lines_of_all_layers_and_both_services_have_the_trace_id(api: Service, payments: Service) -> None:
+    """Router, service, repository, database, background task and payments log with the same id."""
     trace_id = api.client.post("/orders", json=ORDER).headers["x-trace-id"]
     finished, charged = api.finished(trace_id), payments.finished(trace_id)
 
     loggers = {line["logger"] for line in api.lines(trace_id)}
     assert {
         "app.orders.router", "app.orders.service", "app.orders.repository", "app.users.service",
-        "app.users.repository", "app.database.timers", "app.orders.payments", "observability",
+        "app.users.repository", "app.database", "app.orders.payments", "observability.access",
     } <= loggers  # fmt: skip
     assert "Receipt sent" in {line["message"] for line in api.lines(trace_id)}
-    assert {"app.payments.router", "observability"} == {line["logger"] for line in payments.lines(trace_id)}
+    assert {"app.payments.router", "observability.access"} == {line["logger"] for line in payments.lines(trace_id)}
     assert finished["span_id"] != charged["span_id"]
 
 
-def test_the_line_says_where_the_time_went(api: Service) -> None:
-    """Three statements, one call, and the wait for connections are parts of the whole."""
+def test_the_line_has_the_parts_of_the_duration(api: Service) -> None:
+    """Three statements, one call, and the wait for connections."""
     trace_id = api.client.post("/orders", json=ORDER).headers["x-trace-id"]
     line = api.finished(trace_id)
 
@@ -75,61 +75,61 @@ def test_the_line_says_where_the_time_went(api: Service) -> None:
 
 
 @pytest.fixture(scope="module")
-def lonely(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service whose payments go away as soon as it is ready."""
-    database = tmp_path_factory.mktemp("lonely") / "tested.db"
+def api_without_payments(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service whose payments service stops as soon as it is ready."""
+    database = tmp_path_factory.mktemp("without-payments") / "tested.db"
     with running(processes, "payments", {}, "payments-gone") as payments:
         settings = {"DATABASE_URL": f"sqlite:///{database}", "PAYMENTS_URL": payments.url}
-        with running(processes, "api", settings, "api-lonely") as service:
+        with running(processes, "api", settings, "api-without-payments") as service:
             processes.kill("payments-gone")
             processes.start("payments-gone", ["sleep", "600"])
             yield service
 
 
-def test_payments_away_is_a_503_that_names_it(lonely: Service) -> None:
-    """Asked twice, told once as a retry and once as a failure with user and payload; the order is kept as unpaid."""
-    response = lonely.client.post("/orders", json=ORDER)
+def test_an_unavailable_payments_service_is_a_503(api_without_payments: Service) -> None:
+    """The call is retried once; retry and failure are logged, the latter with payload; the order is kept as unpaid."""
+    response = api_without_payments.client.post("/orders", json=ORDER)
     trace_id = response.headers["x-trace-id"]
-    finished = lonely.finished(trace_id)
-    lines = lonely.lines(trace_id)
+    finished = api_without_payments.finished(trace_id)
+    lines = api_without_payments.lines(trace_id)
 
     assert (503, "Payments does not answer.") == (response.status_code, response.json()["detail"])
     assert 2 == finished["upstream_calls"]
-    assert 1 == sum(line["message"] == "Payments failed, asking once more" for line in lines)
+    assert 1 == sum(line["message"] == "Payments call failed, retrying" for line in lines)
     (failed,) = [line for line in lines if line.get("event") == "request.failed"]
-    assert ("app.problems.UnavailableError", ORDER) == (failed["error_type"], failed["payload"])
-    assert "unpaid" == lonely.client.get("/orders", params={"user_id": 17}).json()["items"][0]["status"]
+    assert ("app.errors.UnavailableError", ORDER) == (failed["error_type"], failed["payload"])
+    assert "unpaid" == api_without_payments.client.get("/orders", params={"user_id": 17}).json()["items"][0]["status"]
 
 
 @pytest.mark.anyio
-async def test_payments_that_drips_is_given_up() -> None:
-    """The time-out is for the whole answer: a byte now and then does not extend it; and there is one retry."""
-    tries: list[asyncio.Task[None] | None] = []
+async def test_the_timeout_is_for_the_whole_response() -> None:
+    """A server that sends one byte at a time does not extend it; there is one retry."""
+    attempts: list[asyncio.Task[None] | None] = []
 
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tries.append(asyncio.current_task())
-        answer = itertools.chain(b"HTTP/1.1 201 Created\r\nX: ", itertools.repeat(ord("x")))
+    async def send_slowly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(asyncio.current_task())
+        response = itertools.chain(b"HTTP/1.1 201 Created\r\nX: ", itertools.repeat(ord("x")))
         with suppress(OSError):
             while True:
-                writer.write(bytes([next(answer)]))
+                writer.write(bytes([next(response)]))
                 await writer.drain()
                 await asyncio.sleep(0.05)
         writer.close()
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_slowly, "127.0.0.1", 0) as server:
         client = PaymentsClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 0.2)
         with pytest.raises(UnavailableError):
             await asyncio.wait_for(client.charge(1, 100), 30)
         await client.close()
-        await asyncio.wait([task for task in tries if task])
-    assert 2 == len(tries)
+        await asyncio.wait([task for task in attempts if task])
+    assert 2 == len(attempts)
 
 
-def test_readiness_names_what_is_wrong(lonely: Service) -> None:
-    """Alive, not ready, because of payments and not because of the database; a failed probe is told."""
-    alive, ready = lonely.client.get("/healthz"), lonely.client.get("/readyz")
+def test_readiness_names_the_failed_check(api_without_payments: Service) -> None:
+    """The process is alive but not ready, because of payments. The failed probe is logged."""
+    alive, ready = api_without_payments.client.get("/healthz"), api_without_payments.client.get("/readyz")
 
     assert (200, 503) == (alive.status_code, ready.status_code)
     checks = ready.json()["checks"]
     assert {"database": "ok", "tables": "ok", "payments": "Payments does not answer."} == checks
-    assert "/readyz" == lonely.finished(ready.headers["x-trace-id"])["route"]
+    assert "/readyz" == api_without_payments.finished(ready.headers["x-trace-id"])["route"]

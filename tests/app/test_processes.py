@@ -1,8 +1,8 @@
-"""`python -m app`: from its first line to its last, also when something is wrong."""
+"""`python -m app`: start and stop, also with wrong settings, without a database, and with several replicas."""
 
-import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -15,9 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.database import Database
-from app.settings import Settings
-from app.users.seed import seed_users
+from tests.app.faults import FAULT_HEADERS
 from tests.emitted import Line, parse
 from tests.postgres import create_database
 from tests.processes import Processes, free_port
@@ -25,62 +23,65 @@ from tests.services import Service, running
 from tests.waiting import eventually
 
 
-def refused(*arguments: str, settings: Mapping[str, str]) -> tuple[int, list[Line]]:
-    """Run a service that cannot start; return its exit code and all that it printed, which has to be lines."""
+def run_service(*arguments: str, settings: Mapping[str, str]) -> tuple[int, list[Line]]:
+    """Run a service that cannot start; return its exit code and its lines."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "app", *arguments],
-        env={**os.environ, **settings}, capture_output=True, text=True, timeout=30, check=False,
+        env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, parse(done.stdout + done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "settings", "says"),
-    [
-        pytest.param(["--flag"], {}, "Usage: python -m app", id="bad flag"),
-        pytest.param(["api", "payments"], {}, "Usage: python -m app", id="too many"),
-        pytest.param([], {"PORT": "80000"}, "PORT: ", id="bad port"),
-        pytest.param([], {"FAULTS": "yes", "LOG_LEVEL": "loud"}, "LOG_LEVEL: ", id="bad switches"),
-        pytest.param([], {"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT: ", id="no time"),
-        pytest.param([], {"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: ", id="bad database"),
-    ],
-)
-def test_a_mistake_is_one_sentence(arguments: list[str], settings: dict[str, str], says: str) -> None:
-    """Exit code 2, and one line that says what to mend, without the value, which may be a secret."""
-    code, (line,) = refused(*arguments, settings=settings)
+@pytest.mark.parametrize("arguments", [["--flag"], ["api", "payments"]], ids=["unknown flag", "two services"])
+def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
+    """The exit code is 2, and the message is the usage."""
+    code, (line,) = run_service(*arguments, settings={})
 
     assert (2, "critical") == (code, line["level"])
-    assert says in line["message"]
+    assert line["message"].startswith("Usage: python -m app")
+
+
+def test_wrong_settings_are_one_line() -> None:
+    """The exit code is 2, and the message names all wrong settings, but not their values, which may be secrets."""
+    settings = {
+        "PORT": "80000", "FAULTS": "yes", "LOG_LEVEL": "loud", "DATABASE_TIMEOUT": "0",
+        "DATABASE_URL": "mysql://u:hunter2@h/d", "WEB_CONCURRENCY": "4",
+    }  # fmt: skip
+    code, (line,) = run_service(settings=settings)
+
+    assert (2, "critical") == (code, line["level"])
+    assert [] == [name for name in settings if f"{name}: " not in line["message"]]
+    assert re.search("WEB_CONCURRENCY: .*metrics of one worker.*replicas", line["message"])
     assert "hunter2" not in line["message"]
 
 
-def test_a_port_in_use_is_one_sentence() -> None:
-    """It says which, and what to do."""
+def test_a_port_in_use_is_one_line() -> None:
+    """The message has the address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        code, lines = refused("payments", settings={"PORT": port})
+        code, lines = run_service("payments", settings={"PORT": port})
 
     assert 2 == code
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use." in lines[-1]["message"]
 
 
-def test_help_is_for_people() -> None:
-    """It is the one thing that is printed as text."""
+def test_help_is_text() -> None:
+    """It is the only output that is not JSON."""
     done = subprocess.run([sys.executable, "-m", "app", "--help"], capture_output=True, text=True, check=True)
 
     assert done.stdout.startswith("Usage: ")
 
 
-def test_all_that_a_service_prints_is_lines(payments: Service, processes: Processes, tmp_path: Path) -> None:
-    """From start to stop: uvicorn's words, a client's nonsense, an unhandled error; nothing on stderr, a last line."""
+def test_a_service_prints_only_lines(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """From start to stop, also for an invalid HTTP request and an unhandled error; stderr stays empty."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/tested.db", "PAYMENTS_URL": payments.url}
     with running(processes, "api", settings, "printing") as service:
         service.client.get("/users/1")
-        with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as nonsense:
-            nonsense.sendall(b"nonsense\r\n\r\n")
-            nonsense.recv(1000)
+        with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            client.recv(1000)
         for database in tmp_path.glob("tested.db*"):
             database.write_bytes(b"nonsense" * 10_000)
         assert service.client.get("/users/2").status_code >= 500
@@ -93,39 +94,20 @@ def test_all_that_a_service_prints_is_lines(payments: Service, processes: Proces
     assert 1 == sum(line.get("event") == "request.failed" for line in lines)
 
 
-def test_a_request_in_flight_is_answered_before_the_end(
-    payments: Service, processes: Processes, tmp_path: Path
-) -> None:
-    """SIGTERM lets it finish; its line is written before the last one."""
-    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/tested.db", "PAYMENTS_URL": payments.url, "FAULTS": "on"}
-    with running(processes, "api", settings, "stopping") as service:
-        fault = {"fault": "slow-query", "delay_ms": 1500}
-        service.client.post("/faults", json=fault, headers={"X-Fault-Lab": "tests"})
-        with contextlib.closing(socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])))) as client:
-            client.sendall(b"GET /users/1 HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\n\r\n")
-            eventually(lambda: service.lines("slow"), "the request to arrive")
-            processes.signal("stopping", signal.SIGTERM)
-            assert b" 200 OK" in client.recv(1000)
-        eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the end")
-
-    events = [line.get("event") for line in service.lines()]
-    assert events.index("request.finished", events.index("fault.started")) < events.index("service.stopped")
-
-
-def test_a_client_that_never_comes_to_an_end_is_not_waited_for(processes: Processes) -> None:
-    """Of a body that never comes, 8 s after SIGTERM is the end: it is told as cancelled, and the last line is there."""
-    with running(processes, "payments", {}, "dawdling") as service:
-        place = ("127.0.0.1", int(service.url.rpartition(":")[2]))
-        with contextlib.closing(socket.create_connection(place)) as client:
-            client.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nX-Request-ID: dawdler\r\nContent-Length: 9\r\n\r\n{")
+def test_shutdown_does_not_wait_for_a_client_forever(processes: Processes) -> None:
+    """A request whose body never ends is cancelled 8 s after SIGTERM, and logged as such."""
+    with running(processes, "payments", {}, "slow-client") as service:
+        address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
+        with contextlib.closing(socket.create_connection(address)) as client:
+            client.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\nContent-Length: 9\r\n\r\n{")
             eventually(lambda: _in_flight(service) == 2, "the request to arrive")
-            processes.signal("dawdling", signal.SIGTERM)
+            processes.signal("slow-client", signal.SIGTERM)
             started = time.monotonic()
-            eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the end", seconds=15)
+            eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the last line")
             took = time.monotonic() - started
 
-    line, last = service.lines("dawdler")[-1], service.lines()[-1]
-    assert 7 < took < 10
+    line, last = service.lines("slow")[-1], service.lines()[-1]
+    assert took > 7
     assert ("request.finished", 499, "cancelled") == (line["event"], line["status"], line["outcome"])
     assert ("service.stopped", {"499": 1}) == (last["event"], last["totals"]["/charges"])
 
@@ -134,83 +116,86 @@ def _in_flight(service: Service) -> float:
     return next(sample.value for sample in service.samples() if sample.name == "http_requests_in_flight")
 
 
-INHERITING = """
+CONTEXT_APP = """
 from contextvars import ContextVar
-from app import server
-from app.observability import Observability
+from app.observability import ObservabilityMiddleware, configure_logging
+from app.server import run
+from app.settings import ServerSettings
 
-before = ContextVar("before", default=b"nothing")
+state = ContextVar("state", default=b"default")
 
-async def answer(scope, receive, send):
+async def app(scope, receive, send):
     if scope["type"] != "http":
         return
-    inherited = before.get()
-    before.set(b"something")
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(inherited))]})
-    await send({"type": "http.response.body", "body": inherited})
+    found = state.get()
+    state.set(b"changed")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(found))]})
+    await send({"type": "http.response.body", "body": found})
 
-server._SERVICES["api"] = (server.ServerSettings, lambda _: ((o := Observability("api")), o.wrap(answer)))
-server.serve("api")
+configure_logging("tested")
+run(ObservabilityMiddleware(app), ServerSettings())
 """
 
 
-def test_a_request_inherits_nothing_from_the_one_before(processes: Processes) -> None:
-    """On one connection, also where both come in one go: what the first set in its context is not there any more."""
+def test_requests_on_one_connection_do_not_share_a_context(processes: Processes) -> None:
+    """A context variable that one request sets has its default in the next one, also with pipelining."""
     port = free_port()
-    processes.start("inheriting", [sys.executable, "-c", INHERITING], {"PORT": str(port)})
-    processes.answers("inheriting", f"http://127.0.0.1:{port}/")
+    processes.start("context", [sys.executable, "-c", CONTEXT_APP], {"PORT": str(port)})
+    processes.answers("context", f"http://127.0.0.1:{port}/")
     with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as client:
         client.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        answer = b"".join(iter(lambda: client.recv(4096), b""))
-    processes.stop("inheriting")
+        response = b"".join(iter(lambda: client.recv(4096), b""))
+    processes.stop("context")
 
-    assert 3 == answer.count(b"nothing")
-    assert 0 == answer.count(b"something")
+    assert 3 == response.count(b"default")
+    assert 0 == response.count(b"changed")
 
 
 def test_three_replicas_prepare_one_database(database_url: str, payments: Service, processes: Processes) -> None:
-    """Tables and seed are made once, whoever comes first; nobody fails."""
+    """The tables are created and seeded once, although all replicas start at the same time."""
     sqlite = database_url.startswith("sqlite")
     fresh = database_url.replace("tested.db", "fresh.db") if sqlite else create_database(database_url, "fresh")
     settings = {"DATABASE_URL": fresh, "PAYMENTS_URL": payments.url, "LOG_LEVEL": "info"}
     ports = [free_port() for _ in range(3)]
-    names = [f"replica-{port}" for port in ports]
-    for name, port in zip(names, ports, strict=True):
-        processes.start(name, [sys.executable, "-m", "app"], {**settings, "PORT": str(port)})
-    for name, port in zip(names, ports, strict=True):
-        processes.answers(name, f"http://127.0.0.1:{port}/readyz")
-    totals = {name: processes.output(name).read_text() for name in names}
-    for name in names:
-        processes.stop(name)
+    for port in ports:
+        processes.start(f"replica-{port}", [sys.executable, "-m", "app"], {**settings, "PORT": str(port)})
+    for port in ports:
+        processes.answers(f"replica-{port}", f"http://127.0.0.1:{port}/readyz", seconds=60)
+    totals = [httpx2.get(f"http://127.0.0.1:{port}/users", timeout=30).json()["total"] for port in ports]
+    for port in ports:
+        processes.stop(f"replica-{port}")
 
-    assert not [line for text in totals.values() for line in parse(text) if line["level"] in {"warning", "error"}]
+    assert [200, 200, 200] == totals
+    lines = [line for port in ports for line in parse(processes.output(f"replica-{port}").read_text())]
+    assert not [line for line in lines if line["level"] in {"error", "critical"}]
 
 
-def test_no_client_makes_many_series(api: Service) -> None:
-    """Every method on every path, with and without sense, leaves a page far below the 1,500 series of a replica."""
+def test_clients_cannot_create_many_series(api: Service) -> None:
+    """Every method on every path makes far fewer than the 1,500 series that a replica may have."""
     paths = [*api.client.get("/openapi.json").json()["paths"], "/docs", "/users/", "/nowhere", "/users/x", "/orders/9"]
     for path in paths:
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "POST"):
-            api.client.request(method, path.format(user_id=1, order_id=1), headers={"X-Fault-Lab": "tests"})
+            api.client.request(method, path.format(user_id=1, order_id=1), headers=FAULT_HEADERS)
 
     assert len(api.samples()) < 1000
 
 
-@pytest.mark.anyio
-async def test_many_prepare_at_the_same_moment(database_url: str) -> None:
-    """Replicas rarely meet so exactly: without the lock, all but one of them would fail here."""
-    sqlite = database_url.startswith("sqlite")
-    fresh = database_url.replace("tested.db", "moment.db") if sqlite else create_database(database_url, "moment")
-    databases = [Database(Settings(database_url=fresh).async_database_url, 1, 3) for _ in range(8)]
-    await asyncio.gather(*(database.prepare(seed_users) for database in databases))
-    for database in databases:
-        await database.engine.dispose()
+def test_faults_are_off_by_default(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """Without FAULTS=on, the routes do not exist."""
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/tested.db", "PAYMENTS_URL": payments.url}
+    with running(processes, "api", settings, "api-off") as service:
+        responses = [
+            service.client.request(method, "/faults", headers=FAULT_HEADERS) for method in ("GET", "POST", "DELETE")
+        ]
+        assert "/faults" not in service.client.get("/openapi.json").json()["paths"]
+
+    assert [404, 404, 404] == [response.status_code for response in responses]
 
 
-def test_no_tables_is_not_ready(payments: Service, processes: Processes, tmp_path: Path) -> None:
-    """A database that answers, and whose tables somebody else keeps from being made, is not enough."""
+def test_a_service_without_tables_is_not_ready(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """The database answers, but a lock of another process prevents that the tables are created."""
     port, file = free_port(), tmp_path / "tested.db"
     url = f"http://127.0.0.1:{port}"
     settings = {"DATABASE_URL": f"sqlite:///{file}", "PAYMENTS_URL": payments.url, "PORT": str(port)}
@@ -223,18 +208,18 @@ def test_no_tables_is_not_ready(payments: Service, processes: Processes, tmp_pat
     processes.answers("bare", f"{url}/readyz")
     processes.stop("bare")
 
-    assert {"database": "ok", "tables": "The tables are not there yet.", "payments": "ok"} == checks
+    assert {"database": "ok", "tables": "The tables have not been created yet.", "payments": "ok"} == checks
 
 
-def test_a_database_that_comes_later_is_waited_for(payments: Service, processes: Processes, tmp_path: Path) -> None:
-    """The service starts, is not ready, says why, and becomes ready by itself."""
-    place = tmp_path / "later"
+def test_a_service_waits_for_its_database(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """Without one, the service starts and is not ready; when the database appears, it becomes ready."""
+    folder = tmp_path / "later"
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    settings = {"DATABASE_URL": f"sqlite:///{place}/tested.db", "PAYMENTS_URL": payments.url, "PORT": str(port)}
+    settings = {"DATABASE_URL": f"sqlite:///{folder}/tested.db", "PAYMENTS_URL": payments.url, "PORT": str(port)}
     processes.start("waiting", [sys.executable, "-m", "app"], settings)
     processes.answers("waiting", f"{url}/healthz")
     processes.answers("waiting", f"{url}/readyz", status=503)
-    place.mkdir()
+    folder.mkdir()
     processes.answers("waiting", f"{url}/readyz")
     processes.stop("waiting")

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.app.lab import LAB
+from tests.app.faults import FAULT_HEADERS
 from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import NativeStack, Stack
@@ -35,6 +35,6 @@ def load(stack: Stack, tmp_path: Path) -> Iterator[None]:
     fault = {"fault": "slow-query", "users": list(range(1, 9)), "seconds": 300, "delay_ms": 1000}
     with Processes(tmp_path) as processes:
         processes.start("load", locust(stack.api, 60, 30))
-        httpx2.post(f"{stack.api}/faults", json=fault, headers=LAB).raise_for_status()
+        httpx2.post(f"{stack.api}/faults", json=fault, headers=FAULT_HEADERS).raise_for_status()
         yield
-    httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS).raise_for_status()

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.app.lab import LAB
+from tests.app.faults import FAULT_HEADERS
 from tests.load import locust
 from tests.processes import Processes, free_port
 from tests.runbooks import RUNBOOKS, queries
@@ -46,13 +46,13 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     url = f"http://127.0.0.1:{free_port()}"
     program: list[str | Path] = [server("prometheus"), f"--config.file={folder}/prometheus.yml"]
     options = [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url.removeprefix('http://')}"]
-    httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
     with Processes(folder) as processes:
         processes.start("prometheus", [*program, *options])
         processes.answers("prometheus", f"{url}/-/ready")
         processes.start("load", locust(stack.api, 8, 8))
         yield url
-        httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
+        httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
 
 
 def firing(prometheus: str) -> dict[str, dict[str, Any]]:
@@ -89,12 +89,12 @@ def test_an_alert_fires_by_a_real_fault_and_ends(alert: str, stack: Stack, prome
     eventually(lambda: stores.query(prometheus, requests), "requests that count", seconds=60)
     eventually(lambda: alert not in firing(prometheus), "quiet before the fault", seconds=300)
 
-    httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=LAB, timeout=60).raise_for_status()
+    httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=FAULT_HEADERS, timeout=60).raise_for_status()
     found = eventually(lambda: firing(prometheus).get(alert), f"{alert}", seconds=300)
     assert {"alertname": alert, "job": "api", "severity": "page"}.items() <= found["labels"].items()
     assert "Requests to api " in found["annotations"]["description"]
     for language, query in queries(alert):
         eventually(partial(answer, stack, language, query), f"an answer to {query}", seconds=60)
 
-    httpx2.delete(f"{stack.api}/faults", headers=LAB, timeout=60).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
     eventually(lambda: alert not in firing(prometheus), f"the end of {alert}", seconds=300)

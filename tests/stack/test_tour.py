@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.app.lab import LAB
+from tests.app.faults import FAULT_HEADERS
 from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import ROOT, NativeStack
@@ -183,7 +183,7 @@ def test_spike_and_slow_request(loaded: NativeStack) -> None:
     """A fault of some seconds is a spike in Prometheus; the request that is shown is slow and has its lines."""
     endpoints = read_endpoints(overrides=loaded.environment())
     fault = {"fault": "slow-query", "share": 0.3, "seconds": 30, "delay_ms": 1000}
-    httpx2.post(f"{loaded.url('api')}/faults", json=fault, headers=LAB).raise_for_status()
+    httpx2.post(f"{loaded.url('api')}/faults", json=fault, headers=FAULT_HEADERS).raise_for_status()
     began = time.time()
 
     def find() -> SlowRequest | None:

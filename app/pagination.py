@@ -1,4 +1,4 @@
-"""Pagination, the same for every list."""
+"""Pagination of lists."""
 
 from typing import Annotated, Generic, TypeVar
 
@@ -8,20 +8,20 @@ from pydantic import BaseModel, Field
 Item = TypeVar("Item")
 
 
-class Page(BaseModel):
-    """Which part of a list is wanted."""
+class PageParams(BaseModel):
+    """The query parameters of a list."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
-PageQuery = Annotated[Page, Query()]
+PageQuery = Annotated[PageParams, Query()]
 
 
-class Listed(BaseModel, Generic[Item]):
+class Page(BaseModel, Generic[Item]):
     """One page of a list."""
 
     items: list[Item]
-    total: int = Field(description="How many there are on all pages.")
+    total: int = Field(description="The number of items on all pages.")
     limit: int
     offset: int

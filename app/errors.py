@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: what went wrong, the trace id to look it up by, and no internals."""
+"""Errors, and how clients see them: RFC 9457 problem details with the trace id and without internals."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,43 +15,43 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class ServiceError(Exception):
-    """An error of this service's own: its text was written here, so that clients and logs may read it."""
+    """An error with a message of our own, which is safe for log lines and responses."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class InvalidError(ServiceError):
-    """It is well formed, and makes no sense."""
+    """The request is well formed but makes no sense."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class ForbiddenError(ServiceError):
-    """It is not to be done this way."""
+    """The request is not allowed."""
 
     status = HTTPStatus.FORBIDDEN
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class ConflictError(ServiceError):
-    """It cannot be done to things as they are."""
+    """The request contradicts the current state."""
 
     status = HTTPStatus.CONFLICT
 
 
 class UnavailableError(ServiceError):
-    """Something that the service needs does not answer."""
+    """A dependency of the service, such as its database, does not answer."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Problem(BaseModel):
-    """An error as clients see it."""
+    """The body of an error response."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -59,34 +59,34 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str | None = None
-    trace_id: str = Field(description="Find the log lines of this request by it.")
+    trace_id: str = Field(description="All log lines of this request have it.")
 
 
 def problem(
-    status: int, detail: str | None = None, headers: Mapping[str, str] | None = None, **more: object
+    status: int, detail: str | None = None, headers: Mapping[str, str] | None = None, **extensions: object
 ) -> Response:
-    """Return a problem response for the current request."""
+    """Return an error response to the current request."""
     body = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         trace_id=current_trace().trace_id,
-        **more,  # type: ignore[arg-type]  # members beside the standard ones, by name
+        **extensions,  # type: ignore[arg-type]  # pydantic's mypy plugin is not used, and these are not fields
     )
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
-#: How every error response looks, for the OpenAPI description.
+#: The error responses in OpenAPI.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
-        "description": "A problem (RFC 9457).",
+        "description": "Error (RFC 9457 problem details).",
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
     }
 }
 
 
-def add_problem_handlers(api: FastAPI) -> None:
-    """Answer every error of `api` with problem details; what is 5xx is recorded as the request's failure."""
+def add_error_handlers(api: FastAPI) -> None:
+    """Respond to all errors with problem details, and record those that become a 5xx as failures of the request."""
 
     @api.exception_handler(HTTPException)
     async def _http(_: Request, exc: HTTPException) -> Response:
@@ -98,10 +98,10 @@ def add_problem_handlers(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def _invalid(_: Request, exc: RequestValidationError) -> Response:
         errors = [{"loc": error["loc"], "msg": error["msg"], "type": error["type"]} for error in exc.errors()]
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request does not fit its description.", errors=errors)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid.", errors=errors)
 
     @api.exception_handler(ServiceError)
-    async def _own(_: Request, exc: ServiceError) -> Response:
+    async def _service_error(_: Request, exc: ServiceError) -> Response:
         if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             record_exception(exc, str(exc))
         return problem(exc.status, str(exc))
@@ -109,4 +109,4 @@ def add_problem_handlers(api: FastAPI) -> None:
     @api.exception_handler(Exception)
     async def _unhandled(_: Request, exc: Exception) -> Response:
         record_exception(exc)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The error is logged under this trace id.")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. The log lines with this trace id explain it.")
