@@ -74,7 +74,10 @@ class Metrics:
         )  # fmt: skip
         for collector in ours:
             if not _register(registry, collector):
-                logger.warning("A metric has the name of another one in the registry and is not exposed: %s", collector)
+                names = ", ".join(family.name for family in collector.collect())
+                logger.warning(
+                    "The registry already has another metric with this name, so ours is not exposed: %s", names
+                )
         for make in (ProcessCollector, GCCollector):
             _register(registry, make(registry=CollectorRegistry()))
         # `labels()` validates and takes a lock at each call; there are few combinations.
