@@ -91,7 +91,9 @@ def test_a_service_prints_only_lines(payments: Service, processes: Processes, tm
     assert {"service.started", "request.finished", "service.stopped"} <= {line.get("event") for line in lines}
     assert {"api"} == {line["service"] for line in lines}
     assert {service.url.removeprefix("http://")} <= {line["instance"] for line in lines}
-    assert 1 == sum(line.get("event") == "request.failed" for line in lines)
+    (failed,) = [line for line in lines if line.get("event") == "request.failed"]
+    # The messages of other libraries may contain what a user sent.
+    assert failed.get("error_message") in {None, "The database does not answer."}
 
 
 def test_shutdown_does_not_wait_for_a_client_forever(processes: Processes) -> None:
