@@ -153,7 +153,9 @@ def _series(server: Service) -> set[tuple[str, ...]]:
 
 
 def _memory(server: Service) -> int:
-    (process,) = (p for p in psutil.process_iter(["cmdline"]) if server.url.rpartition(":")[2] in (p.info["cmdline"] or []))
+    (process,) = (
+        p for p in psutil.process_iter(["cmdline"]) if server.url.rpartition(":")[2] in (p.info["cmdline"] or [])
+    )
     return int(process.memory_info().rss)
 
 
