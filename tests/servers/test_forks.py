@@ -34,8 +34,9 @@ def test_a_child_of_a_process_that_logs_can_log(project: Path, processes: Proces
 )
 def test_ids_of_workers_are_never_the_same(start: Start, processes: Processes, command: str) -> None:
     """Each of 400 requests has its own trace id and span id, although several workers have served them."""
-    with start(command) as service, ThreadPoolExecutor(8) as clients:
-        responses = list(clients.map(httpx2.get, [f"{service.url}/things/{number}" for number in range(400)]))
+    new_connections = httpx2.Limits(max_keepalive_connections=0)  # so that every worker gets some of them
+    with start(command) as service, httpx2.Client(limits=new_connections) as client, ThreadPoolExecutor(8) as threads:
+        responses = list(threads.map(client.get, [f"{service.url}/things/{number}" for number in range(400)]))
     lines = parse(service.output.read_text())
     finished = [line for line in lines if line.get("route") == "/things/{thing_id}"]
 

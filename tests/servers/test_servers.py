@@ -62,6 +62,10 @@ SERVERS = {
         GUNICORN, "--bind 127.0.0.1:{port} --no-control-socket", "--log-level error", _MASTER,
         access_log="--access-logfile -",
     ),
+    "gunicorn --config": Server(
+        f"{GUNICORN} --config json_logs.py", "--bind 127.0.0.1:{port} --no-control-socket",
+        access_log="--access-logfile -",
+    ),
     "gunicorn --preload": Server(
         f"{GUNICORN} --preload", "--bind 127.0.0.1:{port} --no-control-socket", access_log="--access-logfile -",
     ),
