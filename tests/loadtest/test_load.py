@@ -3,9 +3,11 @@
 import csv
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -18,7 +20,7 @@ from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import eventually
 
-PLAIN = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "4s", "--stop-timeout", "15")
+PLAIN = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "10s", "--stop-timeout", "15")
 
 
 def plain_locust(url: str, *options: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -56,7 +58,8 @@ def test_plain_locust_prints_what_locust_prints(loaded: Service, tmp_path: Path)
     requests = requests_of(loaded, run_of(done.stdout))
     with (tmp_path / "load_stats.csv").open() as file:
         rows = {row["Name"]: int(row["Request Count"]) for row in csv.DictReader(file)}
-    assert {"/users/{user_id}", "/orders", "Aggregated"} <= set(rows)
+    assert len(rows) > 1
+    assert sum(rows.values()) == 2 * rows["Aggregated"] > 0
     assert len(requests) == int(re.findall(r"Aggregated +(\d+)", done.stdout)[-2])
     assert "<html" in (tmp_path / "load.html").read_text()
     assert not [line for line in loaded.lines() if line.get("route") == "/faults" and line.get("method") == "POST"]
@@ -75,7 +78,7 @@ def test_tags_choose_tasks(loaded: Service, options: tuple[str, ...], routes: se
     assert 0 == done.returncode
     assert "Traceback" not in done.stdout
     requests = requests_of(loaded, run_of(done.stdout))
-    assert len(requests) >= 10
+    assert requests
     assert {(line["method"], line["route"]) for line in requests} <= routes
 
 
@@ -276,10 +279,11 @@ def test_requests_are_recorded(loaded: Service, processes: Processes, tmp_path: 
     for number in (1, 2):
         record = tmp_path / f"{number}.jsonl"
         name = f"record-{number}-{loaded.name}"
-        assert 0 == run_load(processes, name, loaded.url, 1, "--seed", "7", "--record", str(record))
+        assert 0 == run_load(
+            processes, name, loaded.url, 1, has_lines(record, 3), "--seed", "7", "--record", str(record)
+        )
         sent = parse(record.read_text())
         lines = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
-        assert len(sent) > 1
         for line in sent:
             logged = lines[line["trace_id"]]
             assert all(line[key] == logged[key] for key in ("request_id", "method", "route", "status"))
@@ -294,7 +298,9 @@ def test_requests_are_recorded(loaded: Service, processes: Processes, tmp_path: 
 def test_users_do_not_send_at_the_same_moment(loaded: Service, processes: Processes, tmp_path: Path) -> None:
     """Users who start together spread their requests over the second."""
     record = tmp_path / "sent.jsonl"
-    assert 0 == run_load(processes, f"spread-{loaded.name}", loaded.url, 20, "--record", str(record))
+    assert 0 == run_load(
+        processes, f"spread-{loaded.name}", loaded.url, 20, has_lines(record, 40), "--record", str(record)
+    )
     tenths = {line["timestamp"][20:21] for line in parse(record.read_text())[-20:]}
     assert len(tenths) > 1
 
@@ -302,13 +308,25 @@ def test_users_do_not_send_at_the_same_moment(loaded: Service, processes: Proces
 def test_a_record_that_cannot_be_written_is_logged_once(loaded: Service, processes: Processes, tmp_path: Path) -> None:
     """The load goes on."""
     name = f"lost-{loaded.name}"
-    assert 0 == run_load(processes, name, loaded.url, 10, "--record", str(tmp_path / "nowhere" / "sent.jsonl"))
+    before = len(loaded.lines())
+
+    def goes_on() -> bool:
+        return "Cannot record" in processes.output(name).read_text() and len(loaded.lines()) > before + 10
+
+    record = str(tmp_path / "nowhere" / "sent.jsonl")
+    assert 0 == run_load(processes, name, loaded.url, 10, goes_on, "--record", record)
 
     lines = parse(processes.output(name).read_text())
     assert 1 == len([line for line in lines if line["message"].startswith("Cannot record requests in ")])
     assert next(line for line in lines if line.get("event") == "run.stopped")["requests"] > 1
 
 
-def run_load(processes: Processes, name: str, url: str, users: int, *options: str) -> int:
-    processes.start(name, locust(url, users, users, "--run-time", "4s", "--stop-timeout", "15", *options))
-    return processes.wait(name)
+def run_load(processes: Processes, name: str, url: str, users: int, until: Callable[[], bool], *options: str) -> int:
+    """Run Locust until a condition holds, and return its exit code."""
+    processes.start(name, locust(url, users, users, "--stop-timeout", "15", *options))
+    eventually(until, "enough requests", 60)
+    return processes.kill(name, signal.SIGTERM)
+
+
+def has_lines(file: Path, number: int) -> Callable[[], bool]:
+    return lambda: file.exists() and file.read_text().count("\n") >= number

