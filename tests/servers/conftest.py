@@ -1,10 +1,11 @@
 """A project as its author would start it: a file next to a copy of the folder `observability`."""
 
+import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,17 @@ Start = Callable[[str], AbstractContextManager[Service]]
 def pytest_ignore_collect() -> bool | None:
     """Do not collect these tests where the servers are not installed."""
     return None if find_spec("granian") else True
+
+
+def run_to_end(processes: Processes, name: str, command: Sequence[str | Path], project: Path) -> int:
+    """Run a command in the project, and return its exit code; what it has started is killed after a minute."""
+    processes.start(name, command, cwd=project)
+    group = processes.pid(name)
+    try:
+        return processes.wait(name, seconds=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,14 @@ import pytest
 
 from tests.emitted import parse
 from tests.processes import Processes
-from tests.servers.conftest import Start
+from tests.servers.conftest import Start, run_to_end
 from tests.servers.project.forking import FORKS
 from tests.servers.test_servers import GUNICORN
 
 
 def test_a_child_of_a_process_that_logs_can_log(project: Path, processes: Processes) -> None:
     """200 forks, while two threads write lines into a pipe: no child hangs, and no two have the same ids."""
-    processes.start("forking", ["sh", "-c", f"{sys.executable} forking.py | cat"], cwd=project)
-    assert 0 == processes.wait("forking", seconds=60)
+    assert 0 == run_to_end(processes, "forking", ["sh", "-c", f"{sys.executable} forking.py | cat"], project)
 
     children = [line for line in parse(processes.output("forking").read_text()) if line["message"] == "Child"]
     assert FORKS == len(children)

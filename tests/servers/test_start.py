@@ -8,13 +8,13 @@ import pytest
 
 from tests.emitted import parse
 from tests.processes import Processes, free_port
-from tests.servers.conftest import Start
+from tests.servers.conftest import Start, run_to_end
 
 
 def alembic(processes: Processes, project: Path, *arguments: str) -> None:
     """Run Alembic to its end."""
-    processes.start("alembic", [sys.executable, "-m", "alembic", *arguments], cwd=project)
-    assert 0 == processes.wait("alembic"), processes.last_lines("alembic")
+    command = [sys.executable, "-m", "alembic", *arguments]
+    assert 0 == run_to_end(processes, "alembic", command, project), processes.last_lines("alembic")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,7 @@ def test_a_migration_does_not_end_logging(start: Start, processes: Processes, co
 def test_trio_is_refused(project: Path, processes: Processes) -> None:
     """One line names the cause, and the service does not start."""
     hypercorn, address = Path(sys.executable).with_name("hypercorn"), f"127.0.0.1:{free_port()}"
-    processes.start("trio", [hypercorn, "service:app", "--worker-class", "trio", "--bind", address], cwd=project)
-    processes.wait("trio", seconds=30)
+    run_to_end(processes, "trio", [hypercorn, "service:app", "--worker-class", "trio", "--bind", address], project)
     written = processes.output("trio").read_text()
 
     (line,) = (line for line in parse(written) if line["level"] == "critical")

@@ -3,17 +3,30 @@
 import asyncio
 import logging
 import os
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from multiprocessing import get_context
+
+from fastapi import FastAPI
 
 from app.observability import configure_logging, continue_trace, inject
 from app.observability.fastapi import ObservedFastAPI
 
 logger = logging.getLogger("shop")
 
-configure_logging("shop")
-app = ObservedFastAPI()
 pool = ProcessPoolExecutor(1, mp_context=get_context("fork"))
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Stop the worker of the pool with the service."""
+    with pool:
+        yield
+
+
+configure_logging("shop")
+app = ObservedFastAPI(lifespan=lifespan)
 
 
 def pack(thing_id: int, headers: dict[str, str]) -> int:
