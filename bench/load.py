@@ -56,8 +56,8 @@ CPU time of the generator's process while it sends requests, divided by the numb
 
 {generators}
 
-`make load` needs {ratio:.0f} times the CPU time of `wrk` per request: it is Python, creates new ids for each request and
-records it. A run that needs more than 90 % of a core is INVALID; use `WORKERS=2` for more load.
+`make load` needs {ratio:.0f} times the CPU time of `wrk` per request: it is Python, creates new ids for each request
+and records it. A run that needs more than 90 % of a core is INVALID; use `WORKERS=2` for more load.
 """
 
 
