@@ -29,8 +29,8 @@ _PAGE = """\
 # How long `triage` takes
 
 Written by `make bench-triage`: one file with {lines:,} lines ({size:.0f} MB) like those of api and payments; 2 of 5
-lines are `request.finished`. Each figure is the minimum of {rounds} runs, including the start of Python, on {cores} cores
-with a load average of {load:.1f} at the start.
+lines are `request.finished`. Each figure is the minimum of {rounds} runs, including the start of Python, on {cores}
+cores with a load average of {load:.1f} at the start.
 
 {table}
 """
