@@ -99,7 +99,7 @@ def _loaded() -> Iterator[None]:
 def _requests() -> float:
     """Return how many requests the service has finished."""
     read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-    return sum_samples(engine.inside("api", "python", "-c", read), "http_request_duration_seconds_count")
+    return sum_samples(engine.execute("api", "python", "-c", read), "http_request_duration_seconds_count")
 
 
 def _row(name: str, unit: str, values: Sequence[float], promised: float | None) -> list[str]:

@@ -57,6 +57,11 @@ def time_range(page: Page) -> tuple[float, float]:
     return began, ended
 
 
+def trace_url(exemplar: stores.Exemplar) -> str:
+    """Return the path of the dashboard with the lines of an exemplar."""
+    return f"{LINES}?var-trace_id={exemplar.labels['trace_id']}&time={exemplar.time * SECOND:.0f}&time.window=600000"
+
+
 def assert_shows_one_trace(page: Page, stack: Stack) -> list[stores.StoredLine]:
     """Assert that the page shows the id, the time range and the lines of one trace; return its lines."""
     trace_id = parse_qs(urlsplit(page.url).query)["var-trace_id"][0]
@@ -117,7 +122,7 @@ def test_incident_links_to_its_spike(visitor: Visitor, slow_exemplar: stores.Exe
 
 def test_links_back_to_the_spike(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
     """The panel with the request and each of its lines link back to the latency at that time."""
-    url = f"{LINES}?var-trace_id={slow_exemplar.labels['trace_id']}&time={slow_exemplar.time * SECOND:.0f}&time.window=600000"
+    url = trace_url(slow_exemplar)
     page = visitor.open(url)
     assert_shows_one_trace(page, stack)
     panel(page, "Request").first.get_by_role("link").first.click()
@@ -191,9 +196,7 @@ def test_pasted_trace_id_links_to_its_lines(visitor: Visitor, stack: Stack, slow
 
 def test_user_links_to_other_requests(visitor: Visitor, slow_exemplar: stores.Exemplar) -> None:
     """A request links to other requests of the same user and of the same second, and these link to their lines."""
-    page = visitor.open(
-        f"{LINES}?var-trace_id={slow_exemplar.labels['trace_id']}&time={slow_exemplar.time * SECOND:.0f}&time.window=600000"
-    )
+    page = visitor.open(trace_url(slow_exemplar))
     user = panel(page, "Request").first.get_by_role("link").nth(1)
     name = user.inner_text()
     user.click()
