@@ -1,5 +1,6 @@
-# Starts Alloy, after a step back: it notes how far it has read, in seconds, before Loki has what was read, up to 10 MiB ahead.
-# What was on its way when it crashed is lost unless it is read again. Loki shows a line that comes again once.
+# Move the read positions back by five minutes, then start Alloy. Alloy stores its position (a time in seconds) before Loki has
+# received the lines, which may be 10 MiB. After a crash, these lines are lost unless they are read again. Lines that are sent
+# twice are shown once.
 back=300
 shopt -s nullglob
 for file in "${STORAGE:-/var/lib/alloy/data}"/loki.source.docker.*/positions.yml; do

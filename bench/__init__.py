@@ -1,1 +1,1 @@
-"""MEASURES: the CPU that this project's instrumentation adds to a request, beside what other libraries add."""
+"""Benchmarks: the CPU cost of the instrumentation, compared with other packages, and the cost of the other tools."""

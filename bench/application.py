@@ -1,4 +1,4 @@
-"""The application that every variant instruments, and the request that it is asked."""
+"""The application that every variant instruments, and the request that the benchmarks send."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -8,19 +8,19 @@ from prometheus_client import CollectorRegistry
 
 from app.observability import annotate, metrics_page, timer
 
-#: As Prometheus and people shall see it: with the prefix of the included router.
+#: The route template in the metrics, with the prefix of the included router.
 ROUTE = "/users/{user_id}"
 PATH = "/users/17"
-#: Failed in the application, so that nobody but the framework's outermost layer answers.
+#: Raises an exception that only the outermost layer of the framework handles.
 BROKEN = "/broken"
 METRICS = "/metrics"
 
-REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"  # the one form of an id that all variants accept
+REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"  # the only format that all variants accept
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def headers(request_id: str = REQUEST_ID, trace_id: str = TRACE_ID) -> dict[str, str]:
-    """Return what a service behind a proxy is sent, beside `Host`."""
+    """Return the request headers that a proxy would send, without `Host`."""
     return {
         "user-agent": "bench/1.0",
         "accept": "application/json",
@@ -30,17 +30,17 @@ def headers(request_id: str = REQUEST_ID, trace_id: str = TRACE_ID) -> dict[str,
 
 
 def api(*, timers: bool = False) -> FastAPI:
-    """Make the bare application; with `timers`, its endpoint times two blocks and notes a field."""
+    """Create the application; with `timers`, its endpoint times two blocks and adds a field to the log line."""
     users = APIRouter()
     users.get("/{user_id}")(_get_user_timed if timers else _get_user)
-    made = FastAPI()
-    made.include_router(users, prefix="/users")
-    made.get(BROKEN)(_break)
-    return made
+    application = FastAPI()
+    application.include_router(users, prefix="/users")
+    application.get(BROKEN)(_raise_error)
+    return application
 
 
-def show_metrics(api: FastAPI, registry: CollectorRegistry) -> None:
-    """Answer `METRICS` with what is in `registry`, with exemplars if there are any."""
+def add_metrics_endpoint(api: FastAPI, registry: CollectorRegistry) -> None:
+    """Add a `METRICS` endpoint that exposes `registry`, including exemplars."""
 
     @api.get(METRICS)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
@@ -60,6 +60,6 @@ async def _get_user_timed(user_id: int) -> Mapping[str, object]:
         return user
 
 
-async def _break() -> None:
+async def _raise_error() -> None:
     msg = "broken"
     raise ValueError(msg)

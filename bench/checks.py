@@ -1,4 +1,4 @@
-"""What a variant does beside being cheap, found out by asking it."""
+"""Check the features of a variant by sending requests to it."""
 
 import json
 import re
@@ -15,63 +15,63 @@ from bench.application import BROKEN, METRICS, PATH, ROUTE, headers
 from bench.served import served
 from bench.variants import Variant
 
-_PATIENCE = 3  # seconds for lines that are written after the response
-_MANY = 20
+_TIMEOUT = 3  # seconds to wait for lines that are written after the response
+_REQUESTS = 20
 
 ON_500 = "id on the unhandled 500's response"
 EXEMPLAR = "exemplar with the id on the histogram"
 TEMPLATE = "template with an included router's prefix as label"
 ONE_LINE = "exactly one line per request, with the id"
-FACTS = "status and duration are fields of that line"
-CHECKS = (ON_500, EXEMPLAR, TEMPLATE, ONE_LINE, FACTS)
+FIELDS = "status and duration are fields of that line"
+CHECKS = (ON_500, EXEMPLAR, TEMPLATE, ONE_LINE, FIELDS)
 
 
-class Asked(NamedTuple):
-    """A request that was made: the ids it came with, of which each variant has its own, and its answer."""
+class Exchange(NamedTuple):
+    """A request and its response. Each variant uses one of the two ids that were sent."""
 
     ids: tuple[str, str]
     response: httpx2.Response
 
 
 def check(variant: Variant) -> dict[str, bool]:
-    """Return what `variant` does, by the names in `CHECKS`."""
+    """Return which of `CHECKS` the variant passes."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "lines")
         with served(variant, output) as server, httpx2.Client(base_url=server.url) as client:
-            good = [_ask(client, path) for path in [PATH] * _MANY + ["/nowhere"]]
-            lines = _lines(output, good)
+            exchanges = [_send(client, path) for path in [PATH] * _REQUESTS + ["/nowhere"]]
+            lines = _lines(output, exchanges)
             page = client.get(METRICS, headers={"accept": "application/openmetrics-text"}).text
-            broken = _ask(client, BROKEN)  # last: uvicorn closes the connection
+            failed = _send(client, BROKEN)  # last: uvicorn closes the connection
     buckets = [line for line in page.splitlines() if re.match(r"\w+_bucket{", line)]
     exemplars = " ".join(line.partition(" # ")[2] for line in buckets)
     return {
-        ON_500: _named_in(broken.response.headers, broken.ids) and broken.response.status_code == 500,  # noqa: PLR2004
-        EXEMPLAR: any(each in exemplars for asked in good for each in asked.ids),
+        ON_500: _contains_id(failed.response.headers, failed.ids) and failed.response.status_code == 500,  # noqa: PLR2004
+        EXEMPLAR: any(each in exemplars for exchange in exchanges for each in exchange.ids),
         TEMPLATE: any(f'"{ROUTE}"' in line for line in buckets),
         ONE_LINE: all(len(each) == 1 for each in lines),
-        FACTS: all(_has_facts(line) for each in lines for line in each) and any(lines),
+        FIELDS: all(_has_fields(line) for each in lines for line in each) and any(lines),
     }
 
 
-def _ask(client: httpx2.Client, path: str) -> Asked:
+def _send(client: httpx2.Client, path: str) -> Exchange:
     ids = (uuid4().hex, uuid4().hex)
-    return Asked(ids, client.get(path, headers=headers(*ids)))
+    return Exchange(ids, client.get(path, headers=headers(*ids)))
 
 
-def _named_in(answered: Mapping[str, str], ids: tuple[str, ...]) -> bool:
-    return any(each in value for value in answered.values() for each in ids)
+def _contains_id(headers: Mapping[str, str], ids: tuple[str, ...]) -> bool:
+    return any(each in value for value in headers.values() for each in ids)
 
 
-def _lines(output: Path, asked: list[Asked]) -> list[list[dict[str, object]]]:
-    """Return the lines of each request, as soon as they are all there."""
-    until = monotonic() + _PATIENCE
+def _lines(output: Path, exchanges: list[Exchange]) -> list[list[dict[str, object]]]:
+    """Return the log lines of each request; wait until every request has one."""
+    deadline = monotonic() + _TIMEOUT
     while True:
         texts = output.read_text().splitlines()
-        found = [[json.loads(text) for text in texts if any(each in text for each in one.ids)] for one in asked]
-        if all(found) or monotonic() > until:
+        found = [[json.loads(text) for text in texts if any(each in text for each in one.ids)] for one in exchanges]
+        if all(found) or monotonic() > deadline:
             return found
         sleep(0.1)
 
 
-def _has_facts(line: Mapping[str, object]) -> bool:
+def _has_fields(line: Mapping[str, object]) -> bool:
     return any("status" in key for key in line) and any("duration" in key for key in line)

@@ -1,4 +1,4 @@
-"""`python -m bench.eval`: whether `triage explain` names the cause of a spike, and none where there is none."""
+"""`python -m bench.eval`: test whether `triage explain` names the cause of a spike, and none if there is none."""
 
 import argparse
 import os
@@ -28,12 +28,12 @@ _FIELD, _PART = "user_id", "db_ms"
 _PAGE = """\
 # Whether `triage explain` names the cause
 
-Written by `make eval`. Each run is the demo, {duration} s long with {users} users: real services, real load, and in the
-middle a fault for 8 of 200 users. In `{quiet}` runs nothing happens; in `{noise}` runs 3 in 100 requests of any user
-wait from 0.6 to 2 s for no reason. Then `triage explain` is asked, which knows nothing of it.
+Written by `make eval`. Each run is the demo, {duration} s long with {users} users: real services, real load, and in
+the middle a fault for 8 of 200 users. There is no fault in `{quiet}` runs. In `{noise}` runs, 3 % of all requests wait
+for 0.6 to 2 s at random. `triage explain` then analyses the run without this information.
 
-Right is, for a fault: the first cause is `{field}` with users who had the fault and no others, and the largest part of
-the latency is `{part}`. For the others: no cause is named.
+The result of a run with a fault is right if the first cause is `{field}`, with affected users only, and the largest
+part of the latency is `{part}`. The result of the other runs is right if no cause is named.
 
 {summary}
 
@@ -42,7 +42,7 @@ the latency is `{part}`. For the others: no cause is named.
 
 
 class Verdict(NamedTuple):
-    """One run, what was found, and whether that is right."""
+    """The result of one run, and whether it is right."""
 
     kind: str
     seed: int
@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
 
 
 def main() -> None:
-    """Run all of them, and write the page."""
+    """Make all runs and write the page."""
     options = _options()
     verdicts = list(_verdicts(options.kinds, options.runs))
     options.output.write_text(_page(verdicts))
@@ -80,39 +80,41 @@ def _run(kind: str, seed: int) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(_DURATION, _USERS, seed, kind if kind in FAULTS else NO_FAULT, Path(folder))
         os.environ.update(
-            {noisy.BEGINS: str(plan.fault_start), noisy.LASTS: str(plan.fault_duration), noisy.SEED: str(seed)}
+            {noisy.START: str(plan.fault_start), noisy.DURATION: str(plan.fault_duration), noisy.SEED: str(seed)}
         )
         run(plan, progress_bar(Console(file=StringIO())), ("-m", "bench.noisy") if kind == _NOISE else API)
         store = JsonlStore([plan.folder])
-        found = explain(store, store)
-    judge: Callable[[Explanation, Sequence[int]], bool] = _is_right if kind in FAULTS else _is_silent
-    spike = "none" if found.spike is None else f"{found.slow} slow, {found.fast} fast"
-    part = found.parts[0].name if found.parts else "-"
-    return Verdict(kind, seed, judge(found, plan.affected_users), spike, _cause(found, plan.affected_users), part)
+        explanation = explain(store, store)
+    judge: Callable[[Explanation, Sequence[int]], bool] = _is_right if kind in FAULTS else _has_no_cause
+    spike = "none" if explanation.spike is None else f"{explanation.slow} slow, {explanation.fast} fast"
+    part = explanation.parts[0].name if explanation.parts else "-"
+    return Verdict(
+        kind, seed, judge(explanation, plan.affected_users), spike, _cause(explanation, plan.affected_users), part
+    )
 
 
-def _is_right(found: Explanation, unlucky: Sequence[int]) -> bool:
-    if not found.causes or not found.parts:
+def _is_right(explanation: Explanation, affected: Sequence[int]) -> bool:
+    if not explanation.causes or not explanation.parts:
         return False
-    first = found.causes[0]
-    blamed = {value.json for value in first.values}
-    return first.field == _FIELD and blamed <= set(map(str, unlucky)) and found.parts[0].name == _PART
+    first = explanation.causes[0]
+    named = {value.json for value in first.values}
+    return first.field == _FIELD and named <= set(map(str, affected)) and explanation.parts[0].name == _PART
 
 
-def _is_silent(found: Explanation, _: Sequence[int]) -> bool:
-    return not found.causes
+def _has_no_cause(explanation: Explanation, _: Sequence[int]) -> bool:
+    return not explanation.causes
 
 
-def _cause(found: Explanation, unlucky: Sequence[int]) -> str:
-    if not found.causes:
+def _cause(explanation: Explanation, affected: Sequence[int]) -> str:
+    if not explanation.causes:
         return "none"
-    first = found.causes[0]
+    first = explanation.causes[0]
     if first.field != _FIELD:
         return f"`{first.field}`"
-    blamed = {value.json for value in first.values}
-    theirs = len(blamed & set(map(str, unlucky)))
-    others = f" and {len(blamed) - theirs} others" if len(blamed) > theirs else ""
-    return f"`{_FIELD}`: {theirs} of the {len(unlucky)}{others}"
+    named = {value.json for value in first.values}
+    right = len(named & set(map(str, affected)))
+    others = f" and {len(named) - right} others" if len(named) > right else ""
+    return f"`{_FIELD}`: {right} of the {len(affected)}{others}"
 
 
 def _page(verdicts: Sequence[Verdict]) -> str:

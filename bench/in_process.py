@@ -1,4 +1,4 @@
-"""The first half: one process, one event loop, applications called without a server."""
+"""Measure the variants in process: one event loop, and applications that are called without a server."""
 
 import asyncio
 import gc
@@ -16,29 +16,29 @@ from bench.application import PATH, headers
 from bench.variants import OURS, Variant
 from bench.variants.ours import parts
 
-_SETTLE = 200  # requests that nobody measures: caches fill, the interpreter specialises, metrics get their series
-_REST = 0.01  # seconds for each request of a round
+_WARM_UP = 200  # requests before the measurement, for caches, the specialising interpreter and new metric series
+_IDLE = 0.01  # seconds per request of a round
 
 
 class Candidate(NamedTuple):
-    """An application, and the handlers of the root logger while it is asked."""
+    """An application, and the handlers of the root logger while it serves requests."""
 
     app: ASGIApp
     handlers: list[logging.Handler]
 
 
 class Measured(NamedTuple):
-    """CPU seconds of a request, one for each round, by candidate; and of a second without any.
+    """CPU seconds per request, one value for each round, by candidate.
 
-    `resting` is the latter before and after ours was asked for the first time.
+    `idle` is the CPU time of an idle second, before and after the first request to `ours`.
     """
 
     rounds: dict[str, list[float]]
-    resting: tuple[float, float]
+    idle: tuple[float, float]
 
 
 def measure(variants: Mapping[str, Variant], rounds: int, requests: int) -> Measured:
-    """Ask all variants, and all parts of ours, in a new order each round."""
+    """Measure all variants, and all parts of ours, in a new order each round."""
     with Path("/dev/null").open("w", encoding="utf-8") as stream:
         candidates = {name: _candidate(variant, stream) for name, variant in variants.items()}
         for name, (app, handlers) in parts(stream).items():
@@ -53,37 +53,37 @@ def _candidate(variant: Variant, stream: TextIO) -> Candidate:
 
 
 async def _measure(candidates: Mapping[str, Candidate], rounds: int, requests: int) -> Measured:
-    resting = await _rest(requests)
-    await _ask(candidates[OURS.name], 1)
-    measured = Measured({name: [] for name in candidates}, (resting, await _rest(requests)))
+    idle = await _idle(requests)
+    await _run(candidates[OURS.name], 1)
+    measured = Measured({name: [] for name in candidates}, (idle, await _idle(requests)))
     for candidate in candidates.values():
-        await _ask(candidate, _SETTLE)
-    # Every variant pays for the garbage that it makes, and none for looking through what the others keep.
+        await _run(candidate, _WARM_UP)
+    # Each variant pays for the garbage that it creates, but not for traversing the objects of the other variants.
     gc.collect()
     gc.freeze()
-    order, shuffled = list(candidates), random.Random(1)  # noqa: S311 - an order
+    order, rng = list(candidates), random.Random(1)  # noqa: S311 - an order
     for _ in range(rounds):
-        shuffled.shuffle(order)
+        rng.shuffle(order)
         for name in order:
             gc.collect()
-            measured.rounds[name].append(await _ask(candidates[name], requests))
+            measured.rounds[name].append(await _run(candidates[name], requests))
     return measured
 
 
-async def _rest(requests: int) -> float:
+async def _idle(requests: int) -> float:
     began = process_time()
-    await asyncio.sleep(_REST * requests)
-    return (process_time() - began) / (_REST * requests)
+    await asyncio.sleep(_IDLE * requests)
+    return (process_time() - began) / (_IDLE * requests)
 
 
-async def _ask(candidate: Candidate, requests: int) -> float:
+async def _run(candidate: Candidate, requests: int) -> float:
     logging.getLogger().handlers[:] = candidate.handlers
     logging.getLogger().setLevel(logging.INFO)
     app = candidate.app
     began = process_time()
     for _ in range(requests):
         await app(_scope(), _receive, _send)
-        # A server's loop turns between two requests; timers of the loop would be late if this one did not.
+        # A server's event loop runs other callbacks between two requests. Without this, its timers would be late.
         await asyncio.sleep(0)
     return (process_time() - began) / requests
 
@@ -114,7 +114,7 @@ async def _receive() -> Message:
 
 
 async def _send(message: Message) -> None:
-    # An application that does not answer is cheap, and no answer.
-    if message.get("status", 200) != 200:  # noqa: PLR2004 - what was asked is there
-        msg = f"A variant answered {message['status']}."
+    # An error response would be cheaper than the real one.
+    if message.get("status", 200) != 200:  # noqa: PLR2004 - HTTP 200
+        msg = f"A variant responded with status {message['status']}."
         raise RuntimeError(msg)

@@ -1,4 +1,4 @@
-"""Lines as the peers' manuals make them: python-json-logger on the root logger, and a layer that logs each request."""
+"""JSON logging as the manuals of the other packages describe it, and a middleware that logs each request."""
 
 import logging
 from time import perf_counter
@@ -11,7 +11,7 @@ logger = logging.getLogger("bench")
 
 
 def configure_json(stream: TextIO, fields: str, *filters: logging.Filter) -> None:
-    """Write every line of this process to `stream`, as JSON with `fields`, and with what `filters` add."""
+    """Configure the root logger: JSON lines on `stream`, with `fields` and those that `filters` add."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(OrjsonFormatter(f"message,levelname,name,{fields}", style=",", timestamp=True))
     for each in filters:
@@ -22,28 +22,28 @@ def configure_json(stream: TextIO, fields: str, *filters: logging.Filter) -> Non
 
 
 class LoggedApp:
-    """The least that logs a line for each request, where there is no uvicorn to do it."""
+    """A minimal access log, for applications that run without uvicorn."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Log the requests of `app`."""
+        """Wrap `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, and log it."""
+        """Serve one request and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = perf_counter()
         status = 500
 
-        async def noted(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, record_status)
         finally:
             extra = {
                 "method": scope["method"],

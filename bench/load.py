@@ -1,4 +1,4 @@
-"""`python -m bench.load`: what an open and a closed loop say of the same stall, and what one core generates."""
+"""`python -m bench.load`: compare an open and a closed loop during a stall, and measure the load of one core."""
 
 import os
 import resource
@@ -28,59 +28,60 @@ _THRESHOLDS = Path(__file__).parents[1] / "loadtest" / "thresholds.toml"
 _RATE, _SECONDS = 100, 60
 _STOPPED_AT, _STOPPED = 25, 5  # seconds
 _ROUNDS = 3
-_ALONE = 20  # seconds of a round of what one core generates
-_ROUTE = "/orders?user_id=17&limit=50"  # what a `Report` asks for
+_GENERATOR_SECONDS = 20  # of one round
+_ROUTE = "/orders?user_id=17&limit=50"  # the request of the user class `Report`
 _CONNECTIONS = 10
 
 _PAGE = """\
-# What the load says, and what it costs
+# Open and closed loop, and the cost of the load generator
 
 Written by `make bench-load` on {cores} cores.
 
-## The same stall, seen by two loops
+## The same stall in an open and a closed loop
 
-{rate} requests a second for {seconds} s, of users who browse; after {at} s the service is stopped for {stopped} s
-(SIGSTOP), and goes on. The verdict is that of the shipped thresholds.
+{rate} requests per second for {seconds} s, from users of the class `Browse`. After {at} s the service is stopped for
+{stopped} s (SIGSTOP, SIGCONT). The verdict uses the shipped thresholds.
 
 {loops}
 
-![Latency over time, as each loop sees it](../docs/pictures/loops.svg)
+![Latency over time in each loop](../docs/pictures/loops.svg)
 
-What the verdict says of the closed loop: {says}
+The reason for the verdict of the closed loop: {reasons}
 
-## What one core generates
+## The load that one core can generate
 
-One route, `GET {route}`: the generator of `make load` in the open loop at {rate} requests a second, and `wrk` with one
-thread and {connections} connections, {rounds} rounds of {alone} s each in turn. CPU time of the generator's process,
-user and system, of the seconds in which it generates, divided by its requests.
+One route, `GET {route}`: `make load` in the open loop with {rate} requests per second, and `wrk` with one thread
+and {connections} connections, in alternating rounds of {duration} s, {rounds} each. The figures are the user and system
+CPU time of the generator's process while it sends requests, divided by the number of requests.
 
 {generators}
 
-One core of the first makes {ratio:.0f} times the work of `wrk` for a request: it is Python, gives each request ids of
-its own, and keeps a line of it. Above 90 % of a core a run is INVALID; then take `WORKERS=2`.
+`make load` needs {ratio:.0f} times the CPU time of `wrk` per request: it is Python, creates new ids for each request
+and records it. A run that needs more than 90 % of a core is INVALID; use `WORKERS=2` for more load.
 """
 
 
-class Said(NamedTuple):
-    """A run's verdict, and when and how long its requests were."""
+class Run(NamedTuple):
+    """The verdict of a run, and the start and latency of its requests."""
 
     verdict: Verdict
     requests: loops.Requests
 
 
 def main() -> None:
-    """Measure, and write the page and its picture."""
+    """Run the benchmark, and write the page and its picture."""
     if not (wrk := shutil.which("wrk")):
-        sys.exit("wrk is not here; apt install wrk.")
-    said = {loop: _stalled(loop) for loop in ("open", "closed")}
-    PICTURE.write_text(loops.picture({loop: each.requests for loop, each in said.items()}, _SECONDS))
+        sys.exit("wrk is not installed: run apt install wrk.")
+    runs = {loop: _run_with_stall(loop) for loop in ("open", "closed")}
+    PICTURE.write_text(loops.picture({loop: run.requests for loop, run in runs.items()}, _SECONDS))
     ours, theirs = _generators(wrk)
     page = _PAGE.format(
-        cores=os.cpu_count(), rate=_RATE, seconds=_SECONDS, at=_STOPPED_AT, stopped=_STOPPED, alone=_ALONE,
+        cores=os.cpu_count(), rate=_RATE, seconds=_SECONDS, at=_STOPPED_AT, stopped=_STOPPED,
+        duration=_GENERATOR_SECONDS,
         loops=table(["loop", "requests", "p50", "p95", "p99", "longest", "verdict of the run"],
-                    [_row(loop, each) for loop, each in said.items()]),
-        says=" ".join(said["closed"].verdict.reasons), route=_ROUTE, connections=_CONNECTIONS, rounds=_ROUNDS,
-        generators=table(["generator", "us of CPU a request, each round", "requests a second of one core"],
+                    [_row(loop, run) for loop, run in runs.items()]),
+        reasons=" ".join(runs["closed"].verdict.reasons), route=_ROUTE, connections=_CONNECTIONS, rounds=_ROUNDS,
+        generators=table(["generator", "us of CPU per request, each round", "requests per second and core"],
                          [_cost("make load", ours), _cost("wrk", theirs)]),
         ratio=statistics.median(ours) / statistics.median(theirs),
     )  # fmt: skip
@@ -88,12 +89,12 @@ def main() -> None:
     sys.stdout.write(page)
 
 
-def _stalled(loop: str) -> Said:
-    """Make a run in the middle of which the service stands still."""
+def _run_with_stall(loop: str) -> Run:
+    """Make a run, and stop the service for some seconds in the middle."""
     with _service() as (service, folder):
-        # Those who browse ask for little, so that what has queued up is soon gone, and the stall is all that there is.
+        # Their requests are cheap, so the queue drains fast and the figures show only the stall.
         users = _only("Browse", folder)
-        run = _started(service, folder, "--loop", loop, "--rate", str(_RATE), "--seconds", str(_SECONDS), *users)
+        run = _start(service, folder, "--loop", loop, "--rate", str(_RATE), "--seconds", str(_SECONDS), *users)
         time.sleep(_STOPPED_AT)
         group = service.process.pid
         os.killpg(group, signal.SIGSTOP)
@@ -103,73 +104,73 @@ def _stalled(loop: str) -> Said:
         store = RunFolder(folder / "runs" / "run")
         plan = store.plan()
         measured, generators = store.measurements("run", 0, 0), store.generators("run")
-        found = judge(plan, measured, generators, None, None, read_thresholds(_THRESHOLDS))
-        return Said(found, [(each.at - plan.began, each.client_ms) for each in store.sent("run")])
+        verdict = judge(plan, measured, generators, None, None, read_thresholds(_THRESHOLDS))
+        return Run(verdict, [(each.at - plan.began, each.client_ms) for each in store.sent("run")])
 
 
 def _generators(wrk: str) -> tuple[list[float], list[float]]:
-    """Return the CPU seconds of a request, of our generator and of wrk, round by round."""
+    """Return the CPU seconds per request of our generator and of wrk, one value for each round."""
     ours, theirs = [], []
     with _service() as (service, folder):
         users = _only("Report", folder)
         for number in range(_ROUNDS):
-            options = ("--rate", str(_RATE), "--seconds", str(_ALONE), *users)
-            _finish(_started(service, folder, *options, run=f"run{number}"))
-            ours.append(_of_record(folder / "runs" / f"run{number}", f"run{number}"))
-            theirs.append(_of_wrk(wrk, str(service.http.base_url).rstrip("/") + _ROUTE))
+            options = ("--rate", str(_RATE), "--seconds", str(_GENERATOR_SECONDS), *users)
+            _finish(_start(service, folder, *options, run=f"run{number}"))
+            ours.append(_cpu_of_run(folder / "runs" / f"run{number}", f"run{number}"))
+            theirs.append(_cpu_of_wrk(wrk, str(service.http.base_url).rstrip("/") + _ROUTE))
     return ours, theirs
 
 
 def _only(kind: str, folder: Path) -> tuple[str, str]:
-    """Return the option by which all users are of one kind."""
+    """Return the options that select a single user class."""
     file = folder / "users.toml"
     file.write_text(f"{kind} = 1\n")
     return "--users", str(file)
 
 
-def _of_record(folder: Path, run: str) -> float:
-    """Return the CPU seconds of a request, by what the generator noted of itself each second."""
+def _cpu_of_run(folder: Path, run: str) -> float:
+    """Return the CPU seconds per request, from the samples that the generator recorded every second."""
     store = RunFolder(folder)
     return loops.cpu_seconds(folder) / len(store.sent(run))
 
 
-def _of_wrk(wrk: str, url: str) -> float:
+def _cpu_of_wrk(wrk: str, url: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [wrk, "-t1", f"-c{_CONNECTIONS}", f"-d{_ALONE}s", url]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
+    command = [wrk, "-t1", f"-c{_CONNECTIONS}", f"-d{_GENERATOR_SECONDS}s", url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    requests = next(int(line.split()[0]) for line in said.splitlines() if "requests in" in line)
+    requests = next(int(line.split()[0]) for line in output.splitlines() if "requests in" in line)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / requests
 
 
 @contextmanager
 def _service() -> Iterator[tuple[Service, Path]]:
-    """Start the two services as the demo does, in a folder of their own."""
+    """Start the two services in a temporary folder, as the demo does."""
     with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
         yield processes.start_api(processes.start_payments()), Path(name)
 
 
-def _started(service: Service, folder: Path, *options: str, run: str = "run") -> "subprocess.Popen[bytes]":
+def _start(service: Service, folder: Path, *options: str, run: str = "run") -> "subprocess.Popen[bytes]":
     where = ["--host", str(service.http.base_url).rstrip("/"), "--folder", str(folder / "runs"), "--run", run]
     environment: Mapping[str, str] = {**os.environ, "PROMETHEUS_URL": "", "LOCUST_URL": "http://127.0.0.1:1"}
-    begun = subprocess.Popen([sys.executable, "-m", "loadtest.run", *where, *options], env=environment)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-m", "loadtest.run", *where, *options], env=environment)  # noqa: S603
     while not (folder / "runs" / run / "run.jsonl").exists():
         time.sleep(0.05)
-    return begun
+    return process
 
 
 def _finish(run: "subprocess.Popen[bytes]") -> None:
     if code := run.wait():
-        sys.exit(f"The run ended with {code}.")
+        sys.exit(f"The run ended with exit code {code}.")
 
 
-def _row(loop: str, said: Said) -> list[str]:
-    lengths = sorted(length for _, length in said.requests)
-    found = said.verdict.measured.overall
-    if found is None:
-        sys.exit("The run made no request.")
-    times = (found.p50_ms, found.p95_ms, found.p99_ms, lengths[-1])
-    return [loop, f"{len(lengths):,}", *(f"{each / 1000:.3f} s" for each in times), said.verdict.word]
+def _row(loop: str, run: Run) -> list[str]:
+    latencies = sorted(latency for _, latency in run.requests)
+    overall = run.verdict.measured.overall
+    if overall is None:
+        sys.exit("The run sent no requests.")
+    times = (overall.p50_ms, overall.p95_ms, overall.p99_ms, latencies[-1])
+    return [loop, f"{len(latencies):,}", *(f"{each / 1000:.3f} s" for each in times), run.verdict.word]
 
 
 def _cost(name: str, rounds: list[float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m bench.noisy`: the service, in which for a while some requests of any user are slow for no reason."""
+"""`python -m bench.noisy`: the service, but for a while random requests are slow, independent of the user."""
 
 import asyncio
 import os
@@ -13,33 +13,33 @@ from app.observability import configure_logging
 from app.server import serve
 
 _SHARE = 0.03
-_LEAST, _MOST = 0.6, 2.0  # seconds
+_MIN_DELAY, _MAX_DELAY = 0.6, 2.0  # seconds
 _PROBES = ("/healthz", "/readyz", "/metrics")
 
-#: Seconds from the first request to the noise, how long it lasts, and the seed of who is hit.
-BEGINS, LASTS, SEED = "NOISE_BEGINS", "NOISE_LASTS", "NOISE_SEED"
+#: Environment variables: seconds from the first request to the noise, its duration in seconds, and the random seed.
+START, DURATION, SEED = "NOISE_START", "NOISE_DURATION", "NOISE_SEED"
 
 
-class Noisy(LimitsMiddleware):
-    """The limits, which stand where everything inside is in a request's duration; and the noise."""
+class NoisyMiddleware(LimitsMiddleware):
+    """The limits with random delays, which are part of the logged duration of a request."""
 
     began: float | None = None
-    chance = random.Random(os.environ.get(SEED, "0"))  # noqa: S311 - no secret
+    rng = random.Random(os.environ.get(SEED, "0"))  # noqa: S311 - not for security
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request wait, perhaps, and serve it."""
-        if scope["type"] == "http" and scope["path"] not in _PROBES and self._unlucky():
-            await asyncio.sleep(self.chance.uniform(_LEAST, _MOST))
+        """Serve a request, possibly after a delay."""
+        if scope["type"] == "http" and scope["path"] not in _PROBES and self._is_delayed():
+            await asyncio.sleep(self.rng.uniform(_MIN_DELAY, _MAX_DELAY))
         await super().__call__(scope, receive, send)
 
-    def _unlucky(self) -> bool:
+    def _is_delayed(self) -> bool:
         now = time.monotonic()
-        Noisy.began = Noisy.began or now
-        passed = now - Noisy.began - float(os.environ[BEGINS])
-        return 0 <= passed < float(os.environ[LASTS]) and self.chance.random() < _SHARE
+        NoisyMiddleware.began = NoisyMiddleware.began or now
+        elapsed = now - NoisyMiddleware.began - float(os.environ[START])
+        return 0 <= elapsed < float(os.environ[DURATION]) and self.rng.random() < _SHARE
 
 
 if __name__ == "__main__":
     configure_logging("api")
-    main.LimitsMiddleware = Noisy  # type: ignore[attr-defined]
+    main.LimitsMiddleware = NoisyMiddleware  # type: ignore[attr-defined]
     serve("api")

@@ -1,4 +1,4 @@
-"""The second half: each variant behind a uvicorn of its own, asked by wrk."""
+"""Measure the variants over HTTP: each runs in a separate uvicorn process, and wrk sends the requests."""
 
 import random
 import re
@@ -14,38 +14,38 @@ from bench.variants import Variant
 
 GENERATOR = "wrk"
 CONNECTIONS = 8
-_SETTLE = 1  # seconds that nobody measures
+_WARM_UP = 1  # seconds before the measurement
 
 
-def there() -> bool:
-    """Return whether the load generator is."""
+def has_generator() -> bool:
+    """Return whether the load generator is installed."""
     return shutil.which(GENERATOR) is not None
 
 
 def measure(variants: Mapping[str, Variant], rounds: int, seconds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds of a request, one for each round, by variant; the order changes each round."""
+    """Return the CPU seconds per request by variant, one value for each round; the order changes each round."""
     measured: dict[str, list[float]] = {name: [] for name in variants}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(served(variant, Path("/dev/null"))) for name, variant in variants.items()}
         for server in servers.values():
-            _ask(server, _SETTLE)
-        order, shuffled = list(servers), random.Random(1)  # noqa: S311 - an order
+            _run(server, _WARM_UP)
+        order, rng = list(servers), random.Random(1)  # noqa: S311 - an order
         for _ in range(rounds):
-            shuffled.shuffle(order)
+            rng.shuffle(order)
             for name in order:
-                measured[name].append(_ask(servers[name], seconds))
+                measured[name].append(_run(servers[name], seconds))
     return measured
 
 
-def _ask(server: Served, seconds: int) -> float:
+def _run(server: Served, seconds: int) -> float:
     command = [GENERATOR, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     for name, value in headers().items():
         command += ["-H", f"{name}: {value}"]
     before = server.cpu()
-    told = subprocess.run([*command, server.url + PATH], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    output = subprocess.run([*command, server.url + PATH], check=True, capture_output=True, text=True).stdout  # noqa: S603
     used = server.cpu() - before
-    done = re.search(r"(\d+) requests in", told)
-    if done is None or "Non-2xx" in told or "Socket errors" in told:
-        msg = f"{GENERATOR} said:\n{told}"
+    requests = re.search(r"(\d+) requests in", output)
+    if requests is None or "Non-2xx" in output or "Socket errors" in output:
+        msg = f"{GENERATOR} failed:\n{output}"
         raise RuntimeError(msg)
-    return used / int(done[1])
+    return used / int(requests[1])

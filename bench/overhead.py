@@ -1,4 +1,4 @@
-"""`python -m bench.overhead`: what the instrumentation of a request costs in CPU, beside what others cost."""
+"""`python -m bench.overhead`: compare the CPU cost of the instrumentation per request with other packages."""
 
 import argparse
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 class Effort(NamedTuple):
-    """How long to measure: rounds and requests in process, rounds and seconds over HTTP."""
+    """The length of the measurement: rounds and requests in process, rounds and seconds over HTTP."""
 
     rounds: int
     requests: int
@@ -22,18 +22,18 @@ class Effort(NamedTuple):
 
 
 FULL = Effort(60, 500, 7, 3)
-QUICK = Effort(2, 20, 1, 1)  # it shows that everything runs, and no figure means anything
+QUICK = Effort(2, 20, 1, 1)  # for tests; the figures are meaningless
 
 _PAGE = """\
-# What the instrumentation of a request costs
+# The CPU cost of the instrumentation per request
 
-Written by `make bench`. CPU time, not wall clock; the least of many rounds, since what else runs on a machine only
-adds to it.
+Written by `make bench`. The figures are CPU time, not wall-clock time. They are the minimum of many rounds, because
+other processes on the machine can only add to them.
 
 {machine}
 
-Beside this page: [whether `triage explain` names the cause](EVAL.md), [how long triage takes](TRIAGE.md), [what the
-whole stack takes](STACK.md), and [what two loops say of a stall, and one core generates](LOAD.md).
+More benchmarks: [whether `triage explain` names the cause](EVAL.md), [how long `triage` takes](TRIAGE.md), [start-up
+time and memory of the stack](STACK.md), and [open and closed loop, and the cost of the load generator](LOAD.md).
 
 The request: `GET /users/17` on FastAPI with an included router, with `traceparent` and `X-Request-ID`.
 
@@ -41,10 +41,10 @@ The request: `GET /users/17` on FastAPI with an included router, with `tracepare
 
 ## In process
 
-One process and one event loop (uvloop's), no server: the application is called with scope, receive and send. {rounds}
-rounds of {requests} requests for each variant, in a new order each round; `time.process_time`. Lines are formatted and
-written to a file descriptor on `/dev/null`. Garbage is collected before each block, and within it as ever; what existed
-before the first block is frozen.
+One process with one event loop (uvloop) and no server: the application is called with scope, receive and send. {rounds}
+rounds of {requests} requests for each variant, in a new order each round, measured with `time.process_time`. Lines are
+formatted and written to `/dev/null`. The garbage collector runs before each block and as usual within it; objects that
+existed before the first block are frozen.
 
 {in_process}
 
@@ -54,18 +54,18 @@ before the first block is frozen.
 
 {over_http}
 
-## Beside being cheap
+## Features
 
-Found out in the same run, by asking each variant behind uvicorn.
+Checked in the same run, with requests to each variant behind uvicorn.
 
 {checks}
 
-Rows 4 and 5 look at lines over HTTP. `instrumentator`, `exporter` and `otel` have uvicorn's access line there, as JSON;
-in process, where there is no uvicorn, they have a layer that writes method, path, status and duration.
+Rows 4 and 5 check the lines over HTTP. There, `instrumentator`, `exporter` and `otel` use uvicorn's access log as JSON.
+In process, where there is no uvicorn, a small middleware logs method, path, status and duration for them.
 
-## What each part of ours costs
+## The cost of each part of `ours`
 
-In the same rounds as above, in process; each row adds one part to those above it.
+Measured in process, in the same rounds as above. Each row adds one part to the previous row.
 
 {parts}
 
@@ -75,9 +75,9 @@ In the same rounds as above, in process; each row adds one part to those above i
 """
 
 _HTTP = """\
-Each variant in a uvicorn of its own (httptools, uvloop), lines to `/dev/null`; `wrk` with one thread and {connections}
-connections, {rounds} rounds of {seconds} s for each variant, in a new order each round. The CPU time of the server's
-process, user and system, divided by the requests that `wrk` counted.
+Each variant runs in a separate uvicorn process (httptools, uvloop) and writes its lines to `/dev/null`. `wrk` uses one
+thread and {connections} connections, for {rounds} rounds of {seconds} s per variant, in a new order each round. The
+figures are the user and system CPU time of the server's process, divided by the number of requests that `wrk` counted.
 
 {table}
 
@@ -85,57 +85,57 @@ process, user and system, divided by the requests that `wrk` counted.
 
 
 def main() -> None:
-    """Measure, and write the page."""
+    """Run the benchmark and write the page."""
     parser = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="show that everything runs; the figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="a short run for tests; the figures are meaningless")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the page to write (default: %(default)s)")
     options = parser.parse_args()
     options.output.write_text(_page(QUICK if options.quick else FULL))
 
 
 def _page(effort: Effort) -> str:
-    there, skipped = _there()
-    found = {name: checks.check(variant) for name, variant in there.items() if variant is not BARE}
+    installed, skipped = _installed()
+    passed = {name: checks.check(variant) for name, variant in installed.items() if variant is not BARE}
     over = "Skipped, see below."
-    if over_http.there():
-        rounds = over_http.measure(there, effort.http_rounds, effort.http_seconds)
+    if over_http.has_generator():
+        rounds = over_http.measure(installed, effort.http_rounds, effort.http_seconds)
         over = _HTTP.format(
             connections=over_http.CONNECTIONS,
             rounds=effort.http_rounds,
             seconds=effort.http_seconds,
-            table=report.costs(there.values(), rounds, found),
+            table=report.costs(installed.values(), rounds, passed),
             ratio=report.ratio(rounds),
         )
     else:
         skipped.append(Skipped("over HTTP", f"no `{over_http.GENERATOR}` on the PATH"))
-    measured = in_process.measure(there, effort.rounds, effort.requests)
-    parts = [name for name in measured.rounds if name not in there]
+    measured = in_process.measure(installed, effort.rounds, effort.requests)
+    parts = [name for name in measured.rounds if name not in installed]
     return _PAGE.format(
         machine=report.machine(),
         variants=report.table(["variant", "made of"], ([f"`{each.name}`", each.made_of] for each in VARIANTS)),
         rounds=effort.rounds,
         requests=effort.requests,
-        in_process=report.costs(there.values(), measured.rounds, found),
-        ratio=report.ratio({name: measured.rounds[name] for name in there}),
+        in_process=report.costs(installed.values(), measured.rounds, passed),
+        ratio=report.ratio({name: measured.rounds[name] for name in installed}),
         over_http=over,
-        checks=report.checked(found),
-        parts=report.parts(measured.rounds, parts, measured.resting),
+        checks=report.checked(passed),
+        parts=report.parts(measured.rounds, parts, measured.idle),
         count=len(skipped),
-        skipped="\n".join(f"- {what}: {reason}" for what, reason in skipped) or "Nothing.",
+        skipped="\n".join(f"- {what}: {reason}" for what, reason in skipped) or "None.",
     )
 
 
-def _there() -> tuple[Mapping[str, Variant], list[Skipped]]:
-    """Return the variants whose packages are installed, and why the others are not measured."""
-    there, skipped = {}, []
+def _installed() -> tuple[Mapping[str, Variant], list[Skipped]]:
+    """Return the variants whose packages are installed, and the reason why others are skipped."""
+    installed, skipped = {}, []
     for variant in VARIANTS:
         try:
             variant.build()
         except ImportError as exc:
             skipped.append(Skipped(f"`{variant.name}`", f"{exc}; `make bench` installs it"))
         else:
-            there[variant.name] = variant
-    return there, skipped
+            installed[variant.name] = variant
+    return installed, skipped
 
 
 if __name__ == "__main__":

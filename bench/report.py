@@ -1,4 +1,4 @@
-"""The tables: least of many rounds, above bare FastAPI."""
+"""The tables of the overhead benchmark, in Markdown."""
 
 import os
 import platform
@@ -20,58 +20,68 @@ Rounds = Mapping[str, Sequence[float]]
 
 
 class Skipped(NamedTuple):
-    """What was not measured, and why."""
+    """A measurement that was skipped, and the reason."""
 
     what: str
     reason: str
 
 
 def machine() -> str:
-    """Return what a figure depends on, and nothing about whose machine it is."""
+    """Return the CPU, Python and package versions, without anything that identifies the machine."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     return f"{os.cpu_count()} cores ({platform.machine()}), {python}; {packages}."
 
 
 def costs(variants: Iterable[Variant], rounds: Rounds, checks: Mapping[str, Mapping[str, bool]]) -> str:
-    """Return the table of what each variant adds, with the checks that it does not pass."""
+    """Return the table of the cost of each variant, with the checks that it fails."""
     bare = _micro(rounds[BARE.name])
     rows = []
     for variant in variants:
-        least, middle = _micro(rounds[variant.name]), statistics.median(rounds[variant.name]) * 1e6
-        missed = [
+        minimum, median = _micro(rounds[variant.name]), statistics.median(rounds[variant.name]) * 1e6
+        failed = [
             str(number) for number, check in enumerate(CHECKS, 1) if not checks.get(variant.name, {check: 1})[check]
         ]
         rows.append(
-            [f"`{variant.name}`", f"{least:.1f}", f"{middle:.1f}", f"**{least - bare:.1f}**", ", ".join(missed) or "-"]
+            [
+                f"`{variant.name}`",
+                f"{minimum:.1f}",
+                f"{median:.1f}",
+                f"**{minimum - bare:.1f}**",
+                ", ".join(failed) or "-",
+            ]
         )
-    return table(["variant", "us a request, least", "median", "least above bare", "fails checks"], rows)
+    return table(["variant", "us per request, minimum", "median", "minimum above bare", "fails checks"], rows)
 
 
 def ratio(rounds: Rounds) -> str:
-    """Return what ours adds as a share of what each peer adds, the cheapest first."""
+    """Return the cost of ours relative to that of each other package, the cheapest first."""
     bare = _micro(rounds[BARE.name])
     above = {name: _micro(each) - bare for name, each in rounds.items() if name != BARE.name}
     ours = above.pop(OURS.name)
-    shares = [f"{ours / above[name]:.2f} of what `{name}` adds" for name in sorted(above, key=above.__getitem__)]
-    return f"`{OURS.name}` adds {', '.join(shares)}." if shares else "No peer was there."
+    shares = [f"{ours / above[name]:.2f} of `{name}`" for name in sorted(above, key=above.__getitem__)]
+    return (
+        f"Cost of `{OURS.name}` relative to the others: {', '.join(shares)}."
+        if shares
+        else "No other package is installed."
+    )
 
 
-def parts(rounds: Rounds, names: Iterable[str], resting: tuple[float, float]) -> str:
-    """Return the table of what each part of ours adds to those above it."""
-    before = bare = _micro(rounds[BARE.name])
+def parts(rounds: Rounds, names: Iterable[str], idle: tuple[float, float]) -> str:
+    """Return the table of the cost that each part of ours adds to the previous parts."""
+    previous = bare = _micro(rounds[BARE.name])
     rows = []
     for name in names:
-        least = _micro(rounds[name])
-        rows.append([name, f"{least - before:.1f}", f"{least - bare:.1f}"])
-        before = least
-    beside = (resting[1] - resting[0]) * 1e6
-    rows.append(["beside requests (a heartbeat, if there is one)", f"{beside:.0f} us of CPU each second", ""])
-    return table(["part", "us a request", "sum"], rows)
+        minimum = _micro(rounds[name])
+        rows.append([name, f"{minimum - previous:.1f}", f"{minimum - bare:.1f}"])
+        previous = minimum
+    lag_monitor = (idle[1] - idle[0]) * 1e6
+    rows.append(["without requests (event loop lag monitor)", f"{lag_monitor:.0f} us of CPU per second", ""])
+    return table(["part", "us per request", "sum"], rows)
 
 
 def checked(checks: Mapping[str, Mapping[str, bool]]) -> str:
-    """Return the table of what each variant does."""
+    """Return the table of the checks that each variant passes."""
     rows = [
         [f"{number}. {check}", *("yes" if found[check] else "**no**" for found in checks.values())]
         for number, check in enumerate(CHECKS, 1)

@@ -1,4 +1,4 @@
-"""`python -m bench.serve VARIANT DESCRIPTOR`: one variant in a uvicorn of its own, on a socket that it inherits."""
+"""`python -m bench.serve VARIANT DESCRIPTOR`: serve one variant with uvicorn on an inherited socket."""
 
 import socket
 import sys
@@ -9,7 +9,7 @@ from bench.variants import VARIANTS
 
 
 def main() -> None:
-    """Serve until a signal; lines go to stdout."""
+    """Serve until a signal arrives; log to stdout."""
     name, descriptor = sys.argv[1:]
     variant = next(variant for variant in VARIANTS if variant.name == name)
     app = variant.build()(sys.stdout, served=True)

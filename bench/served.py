@@ -1,4 +1,4 @@
-"""A variant as a process that listens on loopback."""
+"""Run a variant as a process that listens on loopback."""
 
 import socket
 import subprocess
@@ -15,25 +15,25 @@ import psutil
 from bench.application import PATH, headers
 from bench.variants import Variant
 
-_START = 30  # seconds
-_STOP = 10
+_START_TIMEOUT = 30  # seconds
+_STOP_TIMEOUT = 10
 
 
 class Served(NamedTuple):
-    """A running variant: where it is, and how much CPU it has used."""
+    """A running variant."""
 
     url: str
     process: psutil.Process
 
     def cpu(self) -> float:
-        """Return the seconds that it has used so far."""
+        """Return the CPU seconds that the process has used so far."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
 
 @contextmanager
 def served(variant: Variant, output: Path) -> Iterator[Served]:
-    """Run `variant` while this is open, its lines going to `output`."""
+    """Run `variant` until the `with` block ends; write its log lines to `output`."""
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening, output.open("ab") as out:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         command = [sys.executable, "-m", "bench.serve", variant.name, str(listening.fileno())]
@@ -51,15 +51,15 @@ def served(variant: Variant, output: Path) -> Iterator[Served]:
     finally:
         process.terminate()
         try:
-            process.wait(_STOP)
+            process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = monotonic() + _START
-    while monotonic() < until and process.poll() is None:
+    deadline = monotonic() + _START_TIMEOUT
+    while monotonic() < deadline and process.poll() is None:
         try:
             httpx2.get(url + PATH, headers=headers(), timeout=5).raise_for_status()
         except httpx2.TransportError:

@@ -1,6 +1,6 @@
-"""`python -m bench.stack`: how soon the whole stack is healthy, and how much memory it takes.
+"""`python -m bench.stack`: measure the start-up time and memory of the whole stack.
 
-Run it on a machine with nothing else to do: the wall clock of a busy one says nothing.
+Run it on an idle machine: on a busy one, wall-clock times are meaningless.
 """
 
 import json
@@ -16,23 +16,23 @@ from triage.stores.prometheus import sum_samples
 
 RESULTS = Path(__file__).with_name("STACK.md")
 _ROUNDS = 3
-_IDLE = 60  # seconds of nothing to do before the first figure
+_IDLE = 60  # seconds without load before the first measurement of memory
 _LOAD = 60  # seconds of load before the second
-_USERS = 500  # each makes a request a second
+_USERS = 500  # each sends one request per second
 _UNITS = {"B": 1 / 2**20, "KiB": 1 / 2**10, "MiB": 1.0, "GiB": 2.0**10}
-# What was promised.
-_SECONDS, _RESTING, _LOADED = 20, 700, 1024
+# The promised maximum of each figure.
+_MAX_SECONDS, _MAX_IDLE, _MAX_LOADED = 20, 700, 1024
 
 _PAGE = """\
-# What the whole stack takes
+# Start-up time and memory of the stack
 
-Written by `make bench-stack`: docker-compose.yml as it is, on empty volumes, the images there, {rounds} times;
-{cores} cores, and a load of {load:.1f} when it began. Memory is what the engine shows, without the cache of files, of
-all containers together.
+Written by `make bench-stack`: {rounds} rounds with the unchanged docker-compose.yml, empty volumes and images that are
+already built, on {cores} cores with a load average of {load:.1f} at the start. Memory is the sum over all containers as
+`docker stats` shows it, without the page cache.
 
 {table}
 
-Memory of each part in MiB, the most of all rounds:
+Memory of each service in MiB, maximum of all rounds:
 
 {parts}
 """
@@ -41,7 +41,7 @@ Memory = Mapping[str, float]
 
 
 def main() -> None:
-    """Measure a few rounds, and write the page."""
+    """Measure a few rounds and write the page."""
     load = os.getloadavg()[0]
     rounds = []
     try:
@@ -49,29 +49,29 @@ def main() -> None:
     finally:
         engine.down()
     rows = [
-        _row("`up` to healthy", "s", [each[0] for each in rounds], _SECONDS),
-        _row(f"memory after {_IDLE} s without load", "MiB", [sum(each[1].values()) for each in rounds], _RESTING),
-        _row(f"memory after {_LOAD} s of load", "MiB", [sum(each[2].values()) for each in rounds], _LOADED),
+        _row("`up` to healthy", "s", [each[0] for each in rounds], _MAX_SECONDS),
+        _row(f"memory after {_IDLE} s without load", "MiB", [sum(each[1].values()) for each in rounds], _MAX_IDLE),
+        _row(f"memory after {_LOAD} s of load", "MiB", [sum(each[2].values()) for each in rounds], _MAX_LOADED),
         _row("requests/s of that load", "", [each[3] for each in rounds], None),
     ]
-    found = table(["what", "found, each time", "promised"], rows)
+    figures = table(["figure", "measured in each round", "promised"], rows)
     parts = table(
-        ["part", "without load", "under load"], _parts([each[1] for each in rounds], [each[2] for each in rounds])
+        ["service", "without load", "under load"], _parts([each[1] for each in rounds], [each[2] for each in rounds])
     )
-    RESULTS.write_text(_PAGE.format(rounds=_ROUNDS, cores=os.cpu_count(), load=load, table=found, parts=parts))
+    RESULTS.write_text(_PAGE.format(rounds=_ROUNDS, cores=os.cpu_count(), load=load, table=figures, parts=parts))
 
 
 def _round() -> tuple[float, Memory, Memory, float]:
     took = engine.up(LOAD="off")
     time.sleep(_IDLE)
-    resting = memory()
+    idle = memory()
     with _loaded():
         time.sleep(_LOAD / 2)
         before, began = _requests(), time.monotonic()
         time.sleep(_LOAD / 2)
         rate = (_requests() - before) / (time.monotonic() - began)
         loaded = memory()
-    return took, resting, loaded, rate
+    return took, idle, loaded, rate
 
 
 def memory() -> Memory:
@@ -88,7 +88,7 @@ def _mebibytes(text: str) -> float:
 
 @contextmanager
 def _loaded() -> Iterator[None]:
-    """Make load, which ends by itself after the block."""
+    """Generate load, which ends by itself after the block."""
     process = engine.load(_USERS, 100, "--run-time", f"{_LOAD + 15}s")
     try:
         yield
@@ -99,17 +99,17 @@ def _loaded() -> Iterator[None]:
 def _requests() -> float:
     """Return how many requests the service has finished."""
     read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-    return sum_samples(engine.inside("api", "python", "-c", read), "http_request_duration_seconds_count")
+    return sum_samples(engine.execute("api", "python", "-c", read), "http_request_duration_seconds_count")
 
 
-def _row(what: str, unit: str, found: Sequence[float], promised: float | None) -> list[str]:
-    cells = ", ".join(f"{each:,.1f}" if unit == "s" else f"{each:,.0f}" for each in found)
-    return [what, f"{cells} {unit}".strip(), f"at most {promised:,} {unit}" if promised else ""]
+def _row(name: str, unit: str, values: Sequence[float], promised: float | None) -> list[str]:
+    cells = ", ".join(f"{each:,.1f}" if unit == "s" else f"{each:,.0f}" for each in values)
+    return [name, f"{cells} {unit}".strip(), f"at most {promised:,} {unit}" if promised else ""]
 
 
-def _parts(resting: Sequence[Memory], loaded: Sequence[Memory]) -> Iterator[list[str]]:
-    for name in sorted(resting[0]):
-        yield [name.removesuffix("-1"), *(f"{max(each[name] for each in rounds):.0f}" for rounds in (resting, loaded))]
+def _parts(idle: Sequence[Memory], loaded: Sequence[Memory]) -> Iterator[list[str]]:
+    for name in sorted(idle[0]):
+        yield [name.removesuffix("-1"), *(f"{max(each[name] for each in rounds):.0f}" for rounds in (idle, loaded))]
 
 
 if __name__ == "__main__":

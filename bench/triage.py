@@ -1,6 +1,6 @@
-"""`python -m bench.triage`: what `triage` costs on a million lines, CPU, wall clock and peak memory.
+"""`python -m bench.triage`: measure CPU time, wall-clock time and peak memory of `triage` for a million lines.
 
-Run it on a machine with nothing else to do: the wall clock of a busy one says nothing.
+Run it on an idle machine: on a busy one, wall-clock times are meaningless.
 """
 
 import json
@@ -20,44 +20,44 @@ RESULTS = Path(__file__).with_name("TRIAGE.md")
 _LINES = 1_000_000
 _ROUNDS = 3
 _START = 1_795_000_000.0
-_EACH = 0.02  # seconds from one request to the next
-_SLOW = range(20_000, 23_000)  # the requests during which 8 of 200 users are slow
-_UNLUCKY = frozenset({3, 14, 15, 35, 65, 79, 89, 92})
+_INTERVAL = 0.02  # seconds from one request to the next
+_INCIDENT = range(20_000, 23_000)  # the requests during which 8 of 200 users are slow
+_AFFECTED_USERS = frozenset({3, 14, 15, 35, 65, 79, 89, 92})
 _RUN = "20261123T031400a7"
 
 _PAGE = """\
 # How long `triage` takes
 
-Written by `make bench-triage`: {lines:,} lines ({size:.0f} MB) as api and payments write them, 2 of 5 of them
-`request.finished`, in one file. Each command {rounds} times, Python's start included, the least of each figure; {cores}
-cores, and a load of {load:.1f} when it began.
+Written by `make bench-triage`: one file with {lines:,} lines ({size:.0f} MB) like those of api and payments; 2 of 5
+lines are `request.finished`. Each figure is the minimum of {rounds} runs, including the start of Python, on {cores}
+cores with a load average of {load:.1f} at the start.
 
 {table}
 """
 
 
 def write_lines(path: Path, lines: int = _LINES) -> str:
-    """Write lines as api and payments do, 2 of 5 of them `request.finished`; return the trace id of a slow request."""
-    dice = random.Random(1)  # noqa: S311 - the same lines each time
+    """Write lines like those of api and payments; return the trace id of a slow request."""
+    rng = random.Random(1)  # noqa: S311 - the same lines each time
     known = ""
     with path.open("w") as file:
         for number in range(lines // 5):
-            user = dice.randrange(1, 201)
-            slow = number in _SLOW and user in _UNLUCKY
-            trace_id = f"{dice.getrandbits(128):032x}"
+            user = rng.randrange(1, 201)
+            slow = number in _INCIDENT and user in _AFFECTED_USERS
+            trace_id = f"{rng.getrandbits(128):032x}"
             known = trace_id if slow else known
-            took = 2000 + dice.random() if slow else dice.expovariate(0.1)
-            for line in _request(number, trace_id, user, round(took, 3), dice):
+            took = 2000 + rng.random() if slow else rng.expovariate(0.1)
+            for line in _request(number, trace_id, user, round(took, 3), rng):
                 file.write(f"{json.dumps(line, separators=(',', ':'))}\n")
     return known
 
 
-def _request(number: int, trace_id: str, user: int, took: float, dice: random.Random) -> Iterator[dict[str, object]]:
-    spans = {service: f"{dice.getrandbits(64):016x}" for service in ("api", "payments")}
+def _request(number: int, trace_id: str, user: int, took: float, rng: random.Random) -> Iterator[dict[str, object]]:
+    spans = {service: f"{rng.getrandbits(64):016x}" for service in ("api", "payments")}
 
     def line(later: float, level: str, logger: str, message: str, service: str = "api") -> dict[str, object]:
         return {
-            "timestamp": rfc3339(_START + number * _EACH + later / 1000), "level": level, "service": service,
+            "timestamp": rfc3339(_START + number * _INTERVAL + later / 1000), "level": level, "service": service,
             "instance": f"127.0.0.1:{8000 + (service != 'api')}", "trace_id": trace_id, "span_id": spans[service],
             "logger": logger, "message": message,
         }  # fmt: skip
@@ -81,22 +81,22 @@ def _request(number: int, trace_id: str, user: int, took: float, dice: random.Ra
     yield finished(took, "/orders", "api") | timers | {"upstream_ms": 0.7, "upstream_calls": 1}
 
 
-def measured(words: list[str]) -> tuple[float, float, float]:
-    """Run a command; return its CPU time and wall clock in seconds, and its peak memory in MB."""
+def measure(arguments: list[str]) -> tuple[float, float, float]:
+    """Run a `triage` command; return CPU time and wall-clock time in seconds, and peak memory in MB."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "triage", *words]
+    command = [sys.executable, "-m", "triage", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own module
-    _, status, usage = os.wait4(process.pid, 0)  # tells what this one used
+    _, status, usage = os.wait4(process.pid, 0)  # returns the usage of this process only
     process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - began
     if process.returncode:
-        sys.exit(f"triage {' '.join(words)} failed")
+        sys.exit(f"triage {' '.join(arguments)} failed.")
     unit = 1_000_000 if sys.platform == "darwin" else 1_000
     return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / unit
 
 
 def main() -> None:
-    """Measure each command a few times, and write the page."""
+    """Measure each command a few times and write the page."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "lines.jsonl")
@@ -104,19 +104,19 @@ def main() -> None:
         source = ["--json", "--jsonl", str(path)]
         commands = {
             "`trace`, a trace id": ["trace", known, *source],
-            "`trace`, a request id": ["trace", f"{_RUN}-0-{_SLOW[0]}", *source],
+            "`trace`, a request id": ["trace", f"{_RUN}-0-{_INCIDENT[0]}", *source],
             "`explain`, window found": ["explain", *source],
             "`explain`, all lines": ["explain", "--from", "0", "--to", "9e9", *source],
         }
-        rows = [_row(name, words) for name, words in commands.items()]
+        rows = [_row(name, arguments) for name, arguments in commands.items()]
         size = path.stat().st_size / 1e6
-    found = table(["command", "CPU", "wall", "peak memory"], rows)
-    page = _PAGE.format(lines=_LINES, size=size, rounds=_ROUNDS, cores=os.cpu_count(), load=load, table=found)
+    figures = table(["command", "CPU", "wall clock", "peak memory"], rows)
+    page = _PAGE.format(lines=_LINES, size=size, rounds=_ROUNDS, cores=os.cpu_count(), load=load, table=figures)
     RESULTS.write_text(page)
 
 
-def _row(name: str, words: list[str]) -> list[str]:
-    rounds = [measured(words) for _ in range(_ROUNDS)]
+def _row(name: str, arguments: list[str]) -> list[str]:
+    rounds = [measure(arguments) for _ in range(_ROUNDS)]
     cpu, wall, memory = (min(each) for each in zip(*rounds, strict=True))
     return [name, f"{cpu:.2f} s", f"{wall:.2f} s", f"{memory:.0f} MB"]
 

@@ -1,1 +1,1 @@
-"""The proof. The folders are named for the rooms that they test."""
+"""Tests. Each folder has the name of the part of the project that it tests."""

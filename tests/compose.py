@@ -1,4 +1,4 @@
-"""docker-compose.yml as data: for tests that hold it to its promises, or run its servers natively."""
+"""Load docker-compose.yml, for tests that check it or run its services as native processes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ FILE = Path(__file__).parents[1] / "docker-compose.yml"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the one tag of compose that the file uses."""
+    """A safe loader with the compose tag `!reset`."""
 
 
 _Loader.add_constructor("!reset", lambda _loader, _node: None)
 
 
 def compose() -> dict[str, Any]:
-    """Return the file's content."""
+    """Return the parsed docker-compose.yml."""
     content: dict[str, Any] = yaml.load(FILE.read_text(), _Loader)  # noqa: S506 - a safe loader
     return content

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures for all tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from tests.services import Service, running
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run `anyio` tests on asyncio, which is what the services run on."""
+    """Run `anyio` tests on asyncio, like the services."""
     return "asyncio"
 
 
 @pytest.fixture
 def emitted() -> Iterator[Emitted]:
-    """Take what a service emits; afterwards, logging is as it was."""
+    """Capture the output of a service under test, and restore the logging configuration afterwards."""
     with capture_logs(level="WARNING") as captured:
         yield Emitted(captured.stream)
 
@@ -37,21 +37,21 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """Run processes, whose output is in files."""
+    """Return a container for processes that run until the end of the test session."""
     with Processes(tmp_path_factory.mktemp("processes")) as running_processes:
         yield running_processes
 
 
 @pytest.fixture(scope="session")
 def payments(processes: Processes) -> Iterator[Service]:
-    """Run payments."""
+    """Run the payments service."""
     with running(processes, "payments", {}) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def api(database_url: str, payments: Service, processes: Processes) -> Iterator[Service]:
-    """Run the main service, with the fault lab."""
+    """Run the main service with fault injection enabled."""
     name = f"api-{database_url.split(':', maxsplit=1)[0]}"
     settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on", "DATABASE_TIMEOUT": "1.5"}
     with running(processes, "api", settings, name) as service:

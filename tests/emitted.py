@@ -1,4 +1,4 @@
-"""What a service emits, as its tests read it: lines and samples."""
+"""The log lines and metrics of a service under test."""
 
 import io
 import json
@@ -17,10 +17,10 @@ Line = dict[str, Any]
 
 
 def parse(text: str) -> list[Line]:
-    """Return lines of JSON; anything else among them is an error."""
+    """Parse JSON lines; fail if a line is not a JSON object."""
 
     def refuse(constant: str) -> None:
-        msg = f"{constant} is no JSON"
+        msg = f"{constant} is not valid JSON"
         raise ValueError(msg)
 
     lines = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
@@ -30,37 +30,37 @@ def parse(text: str) -> list[Line]:
 
 @dataclass
 class Emitted:
-    """The stream and the registry of one service under test."""
+    """The log stream and the metrics registry of one service under test."""
 
     stream: io.StringIO
     registry: CollectorRegistry | None = None
 
     def observe(self, app: ASGIApp, root_path: str = "", **options: Any) -> httpx2.AsyncClient:
-        """Observe `app`, and return a client that calls it in this process."""
+        """Instrument `app` and return a client that calls it in this process."""
         transport = httpx2.ASGITransport(self.wrap(app, **options), raise_app_exceptions=False, root_path=root_path)
         return httpx2.AsyncClient(transport=transport, base_url="http://tested")
 
     def wrap(
         self, app: ASGIApp, safe_exceptions: Sequence[type[BaseException]] | None = None, **options: Any
     ) -> ObservabilityMiddleware:
-        """Observe `app`, and return it, to be called without a client."""
+        """Instrument `app` and return the ASGI application."""
         self.registry = CollectorRegistry()
         configure_logging("tested", "127.0.0.1:1", level="DEBUG", safe_exceptions=safe_exceptions, stream=self.stream)
         return ObservabilityMiddleware(app, registry=self.registry, **options)
 
     def lines(self, where: Callable[[Line], bool] = lambda _: True) -> list[Line]:
-        """Return the lines so far, without those of other libraries."""
+        """Return the lines so far, without those of the HTTP client."""
         return [
             line for line in parse(self.stream.getvalue()) if where(line) and not line["logger"].startswith("httpx2")
         ]
 
     def finished(self) -> Line:
-        """Return the one line of the one finished request."""
+        """Return the `request.finished` line; fail unless there is exactly one."""
         (line,) = self.lines(lambda line: line.get("event") == "request.finished")
         return line
 
     def failed(self) -> Line:
-        """Return the one line of the one failed request."""
+        """Return the `request.failed` line; fail unless there is exactly one."""
         (line,) = self.lines(lambda line: line.get("event") == "request.failed")
         return line
 
@@ -70,7 +70,7 @@ class Emitted:
         return self.registry.get_sample_value(name, labels)
 
     def exemplars(self) -> list[tuple[dict[str, str], dict[str, str], float]]:
-        """Return the bucket's labels, the exemplar's labels and its value, for every exemplar."""
+        """Return the labels of the bucket, the labels of the exemplar and its value, for every exemplar."""
         assert self.registry is not None
         page, _ = metrics_page("application/openmetrics-text; version=1.0.0", self.registry)
         return [

@@ -1,4 +1,4 @@
-"""Real processes on loopback, which are all gone when a test is done."""
+"""Real processes on loopback, which are stopped at the end of a test."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def short_folder() -> Path:
-    """Make a folder whose path is short enough for a socket in it, and that PostgreSQL's user may enter."""
+    """Create a folder that the PostgreSQL user may enter, with a path that is short enough for a Unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="spike-"))
     folder.chmod(0o755)
     return folder
@@ -34,18 +34,18 @@ class Processes:
     """Processes by name, each with its stdout and stderr in files."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the files in `folder`."""
+        """Write the output files to `folder`."""
         self.folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Begin with none."""
+        """Return this container, without any processes yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop them all, the last started first."""
+        """Stop all processes in reverse order."""
         for name in reversed(list(self._running)):
             self.stop(name)
 
@@ -57,9 +57,9 @@ class Processes:
         user: str | None = None,
         cwd: Path | None = None,
     ) -> None:
-        """Start a process, in this project's folder unless `cwd` is another; `env` is added to the environment."""
+        """Start a process in this project's folder, or in `cwd`; `env` is added to the environment."""
         with self.output(name).open("ab") as out, self.errors(name).open("ab") as err:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - commands of these tests
+            self._running[name] = subprocess.Popen(  # noqa: S603 - commands from the tests
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -71,40 +71,40 @@ class Processes:
             )
 
     def run(self, name: str, command: Sequence[str | Path], user: str | None = None) -> None:
-        """Run a process to its end; one that fails is an error that shows its last lines."""
+        """Run a process to its end; if it fails, raise `AssertionError` with its last lines."""
         self.start(name, command, user=user)
         if code := self._running.pop(name).wait(60):
             msg = f"{name} ended with {code}:\n{self.last_lines(name)}"
             raise AssertionError(msg)
 
     def output(self, name: str) -> Path:
-        """Return the file of a process's stdout."""
+        """Return the file with the stdout of a process."""
         return self.folder / f"{name}.jsonl"
 
     def errors(self, name: str) -> Path:
-        """Return the file of a process's stderr."""
+        """Return the file with the stderr of a process."""
         return self.folder / f"{name}.err"
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
-        """Send a signal to a process, wait for its end, and return its exit code."""
+        """Send a signal to a process, wait until it exits, and return its exit code."""
         process = self._running.pop(name)
         process.send_signal(number)
         return process.wait(30)
 
     def wait(self, name: str, seconds: float = 60) -> int:
-        """Wait for a process's own end, and return its exit code."""
+        """Wait until a process exits by itself, and return its exit code."""
         return self._running.pop(name).wait(seconds)
 
     def pid(self, name: str) -> int:
-        """Return a process's id."""
+        """Return the id of a process."""
         return self._running[name].pid
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to a process, and go on."""
+        """Send a signal to a process without waiting."""
         self._running[name].send_signal(number)
 
     def stop(self, name: str) -> int:
-        """Ask a process to stop, insist after 15 s, and return its exit code."""
+        """Terminate a process, kill it after 15 s, and return its exit code."""
         process = self._running.pop(name)
         process.terminate()
         try:
@@ -114,7 +114,7 @@ class Processes:
             return process.wait()
 
     def answers(self, name: str, url: str, seconds: float = 30, status: int = 200) -> None:
-        """Wait until `url` gives `status`; a process that ended instead is an error that shows its last lines."""
+        """Wait until `url` responds with `status`; if the process exits instead, fail with its last lines."""
 
         def look() -> bool:
             if self._running[name].poll() is not None:
@@ -132,15 +132,15 @@ class Processes:
             raise
 
     def last_lines(self, name: str) -> str:
-        """Return the ends of a process's files."""
-        ends = [
+        """Return the end of the stdout and stderr of a process."""
+        tails = [
             file.read_text(errors="replace")[-2000:] for file in (self.output(name), self.errors(name)) if file.exists()
         ]
-        return "\n".join(ends)
+        return "\n".join(tails)
 
 
 def gone(pids: Sequence[int]) -> bool:
-    """Whether none of the processes runs; one that nobody has asked for its exit code does not."""
+    """Return whether none of the processes is running; zombies do not count as running."""
     listed = subprocess.run(  # noqa: S603
         ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))],  # noqa: S607
         check=False,

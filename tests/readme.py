@@ -7,7 +7,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def blocks(language: str) -> list[str]:
-    """Return the code blocks of the section in one language."""
+    """Return the code blocks of the section in a language."""
     _, _, section = README.read_text().partition("\n## Use it in your own service\n")
     section, _, _ = section.partition("\n## ")
     return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

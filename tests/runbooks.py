@@ -1,4 +1,4 @@
-"""The runbooks, as tests read them."""
+"""The runbooks and their queries."""
 
 import re
 from pathlib import Path
@@ -7,5 +7,5 @@ RUNBOOKS = {page.stem: page.read_text() for page in (Path(__file__).parents[1] /
 
 
 def queries(alert: str) -> list[tuple[str, str]]:
-    """Return the queries of an alert's runbook, each with its language."""
+    """Return the queries in the runbook of an alert, as pairs of language and query."""
     return re.findall(r"```(promql|logql)\n(.*?)\n```", RUNBOOKS[alert], re.DOTALL)

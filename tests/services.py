@@ -1,4 +1,4 @@
-"""The services as real processes, and what they emit."""
+"""The services as real processes, with their log lines and metrics."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 @dataclass(frozen=True)
 class Service:
-    """One running service."""
+    """A running service."""
 
     name: str
     url: str
@@ -25,12 +25,12 @@ class Service:
     client: httpx2.Client
 
     def lines(self, trace_id: str | None = None) -> list[Line]:
-        """Return the lines so far, of one trace if an id is given; the last one may still be on its way."""
-        whole, _, _ = self.output.read_text().rpartition("\n")
-        return [line for line in parse(whole) if trace_id in (None, line["trace_id"])]
+        """Return the complete lines so far, only those of one trace if an id is given."""
+        complete, _, _ = self.output.read_text().rpartition("\n")
+        return [line for line in parse(complete) if trace_id in (None, line["trace_id"])]
 
     def finished(self, trace_id: str) -> Line:
-        """Wait for the one line of a finished request."""
+        """Wait for the `request.finished` line of a trace and return it."""
 
         def look() -> Line | None:
             return next((line for line in self.lines(trace_id) if line.get("event") == "request.finished"), None)
@@ -38,7 +38,7 @@ class Service:
         return eventually(look, f"the line of {trace_id}")
 
     def event(self, name: str, **fields: object) -> Line:
-        """Wait for a line of an event."""
+        """Wait for a line with this event and these fields, and return it."""
 
         def look() -> Line | None:
             found = (line for line in self.lines() if line.get("event") == name)
@@ -47,15 +47,15 @@ class Service:
         return eventually(look, name)
 
     def samples(self) -> list[Sample]:
-        """Return what Prometheus would read."""
+        """Return the samples that Prometheus would scrape."""
         page = self.client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
         return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
 
 
 def unavailable(url: str) -> httpx2.Response | None:
-    """Return the answer if it is a 503."""
-    answer = httpx2.get(url, timeout=20)
-    return answer if answer.status_code == 503 else None
+    """Return the response if its status is 503."""
+    response = httpx2.get(url, timeout=20)
+    return response if response.status_code == 503 else None
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def running(
     name: str = "",
     program: Sequence[str] = ("-m", "app"),
 ) -> Iterator[Service]:
-    """Run a service on a free port until the block ends, and wait until it is ready."""
+    """Start a service on a free port, wait until it is ready, and stop it after the `with` block."""
     name, port = name or service, free_port()
     url = f"http://127.0.0.1:{port}"
     processes.start(name, [sys.executable, *program, service], {"LOG_LEVEL": "debug", **settings, "PORT": str(port)})

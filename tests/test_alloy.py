@@ -1,4 +1,4 @@
-"""How Alloy is started in compose."""
+"""The start script of Alloy in docker-compose.yml."""
 
 import os
 import shutil
@@ -19,10 +19,10 @@ positions:
 """
 
 
-def test_it_steps_back_to_what_a_crash_may_have_lost(tmp_path: Path) -> None:
-    """Every position is five minutes earlier, the rest of the file is the same, and Alloy gets its own words."""
+def test_read_positions_are_moved_back(tmp_path: Path) -> None:
+    """Every read position is five minutes earlier, the rest of the file is unchanged, and Alloy gets its arguments."""
     if not (bash := shutil.which("bash")):
-        pytest.skip("bash is not here")
+        pytest.skip("bash is not installed")
     file = tmp_path / "loki.source.docker.ours" / "positions.yml"
     file.parent.mkdir()
     file.write_text(POSITIONS)
@@ -34,10 +34,10 @@ def test_it_steps_back_to_what_a_crash_may_have_lost(tmp_path: Path) -> None:
     assert [file] == list(file.parent.iterdir())
 
 
-def test_nothing_was_read_yet(tmp_path: Path) -> None:
-    """The first start has nothing to step back from."""
+def test_first_start(tmp_path: Path) -> None:
+    """Alloy starts when there are no read positions yet."""
     if not (bash := shutil.which("bash")):
-        pytest.skip("bash is not here")
+        pytest.skip("bash is not installed")
     environment = {**os.environ, "STORAGE": str(tmp_path / "nowhere"), "ALLOY": "/bin/echo"}
     done = subprocess.run([bash, str(START), "run"], env=environment, capture_output=True, text=True, check=True)  # noqa: S603
     assert ("run\n", "") == (done.stdout, done.stderr)

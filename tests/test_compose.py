@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps its promises: nothing exposed, nothing to fill in, nothing privileged, nothing unpinned."""
+"""docker-compose.yml: ports on loopback only, no required settings, no privileges, and pinned images."""
 
 import re
 from typing import Any
@@ -10,12 +10,12 @@ from tests.compose import FILE, compose
 SERVICES: dict[str, dict[str, Any]] = {
     name: service for name, service in compose()["services"].items() if "extends" not in service
 }
-each = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 
 
-@each
+@every_service
 def test_containers_are_hardened(service: dict[str, Any]) -> None:
-    """No privilege, no writable root, bounded processes, memory and CPU, logs that rotate, no root but one."""
+    """No privileges, a read-only root file system, limits on processes, memory and CPU, and log rotation."""
     assert service["read_only"] is True
     assert ["ALL"] == service["cap_drop"]
     assert ["no-new-privileges:true"] == service["security_opt"]
@@ -26,7 +26,7 @@ def test_containers_are_hardened(service: dict[str, Any]) -> None:
 
 
 def test_only_the_proxy_is_root() -> None:
-    """Without a capability, root is just the owner of the engine's socket; our own image has a user of its own."""
+    """Only the proxy runs as root, to open the Docker socket; the project's image sets a numeric user."""
     users = {name: service["user"] for name, service in SERVICES.items() if "build" not in service}
     assert "0:0" == users.pop("docker-socket-proxy")
     assert all(re.fullmatch(r"[1-9]\d*:\d+", user) for user in users.values())
@@ -34,23 +34,23 @@ def test_only_the_proxy_is_root() -> None:
     assert not [name for name, service in compose()["services"].items() if "network_mode" in service]
 
 
-@each
-def test_containers_tell_whether_they_work(service: dict[str, Any]) -> None:
-    """Each has a health check, and what needs another one waits for its health."""
+@every_service
+def test_containers_have_health_checks(service: dict[str, Any]) -> None:
+    """Every container has a health check, and dependencies wait until a container is healthy."""
     assert service["healthcheck"]["test"][0] == "CMD"
     assert service["healthcheck"]["test"][1] not in {"true", "/bin/true", "echo"}
-    assert {"service_healthy"} >= {needed["condition"] for needed in service.get("depends_on", {}).values()}
+    assert {"service_healthy"} >= {dependency["condition"] for dependency in service.get("depends_on", {}).values()}
 
 
-@each
-def test_ports_are_on_loopback_and_can_be_changed(service: dict[str, Any]) -> None:
-    """Nobody but this machine reaches them."""
+@every_service
+def test_ports_are_on_loopback_and_configurable(service: dict[str, Any]) -> None:
+    """Ports are reachable only from this machine, and each can be changed with an environment variable."""
     for port in service.get("ports", []):
         assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+", port)
 
 
-def test_ports_are_the_contract() -> None:
-    """Contract 6."""
+def test_published_ports() -> None:
+    """The published ports are part of the contract."""
     published = {
         name: service["ports"][0].split("-")[1].split("}")[0]
         for name, service in SERVICES.items()
@@ -62,14 +62,14 @@ def test_ports_are_the_contract() -> None:
     } == published  # fmt: skip
 
 
-@each
+@every_service
 def test_images_are_pinned(service: dict[str, Any]) -> None:
-    """A tag with a whole version; ours is built here."""
+    """Every image has a tag with a full version, except the one that is built here."""
     assert re.search(r":v?\d+\.\d+(\.\d+)?", service["image"]) or service["image"] == "spike-to-log:local"
 
 
-def test_the_engine_is_asked_by_the_proxy_alone() -> None:
-    """Its socket is in one container, on a network with one other, and only for questions."""
+def test_only_the_proxy_has_the_docker_socket() -> None:
+    """The proxy shares an internal network only with Alloy, and allows only read requests."""
     socket = [name for name, service in SERVICES.items() if "docker.sock" in str(service.get("volumes"))]
     network = [name for name, service in SERVICES.items() if "docker-api" in service.get("networks", [])]
 
@@ -79,8 +79,8 @@ def test_the_engine_is_asked_by_the_proxy_alone() -> None:
     assert not re.search(r"allow(POST|PUT|DELETE)", FILE.read_text())
 
 
-def test_ten_minutes_of_lines_fit_into_one_file() -> None:
-    """Alloy that waits for Loki gets over one rotation: 200 requests a second at `debug`, 3.1 kB of file for each."""
+def test_one_log_file_holds_ten_minutes() -> None:
+    """Alloy can catch up after one rotation: 200 requests per second at `debug` write 3.1 kB each."""
     for service in SERVICES.values():
         if service.get("labels", {}).get("logging") == "alloy":
             size, files = service["logging"]["options"].values()
@@ -88,16 +88,16 @@ def test_ten_minutes_of_lines_fit_into_one_file() -> None:
             assert int(files) >= 2
 
 
-def test_what_hangs_is_unhealthy_within_30_s() -> None:
-    """The last of the failed checks ends that much after the first one began, at most."""
+def test_hanging_container_is_unhealthy_within_30_s() -> None:
+    """All retries of the health check end within 30 seconds."""
     for service in SERVICES.values():
         check = service["healthcheck"]
         interval, timeout = (int(check[name].removesuffix("s")) for name in ("interval", "timeout"))
         assert (interval + timeout) * check["retries"] + interval <= 30
 
 
-def test_there_is_no_password() -> None:
-    """None that is known, and none to fill in."""
+def test_no_passwords() -> None:
+    """There are no passwords in the file, and none is required."""
     environments = {
         f"{key}={value}" for service in SERVICES.values() for key, value in service.get("environment", {}).items()
     }
@@ -107,8 +107,8 @@ def test_there_is_no_password() -> None:
     assert "secrets" not in compose()
 
 
-def test_lines_of_the_log_store_are_not_collected() -> None:
-    """They would feed on themselves."""
+def test_only_the_services_of_the_project_are_collected() -> None:
+    """Alloy does not collect the lines of Loki and Alloy, which would create more lines."""
     collected = {name for name, service in SERVICES.items() if service.get("labels", {}).get("logging") == "alloy"}
 
     assert {"api", "payments", "loadtest"} == collected

@@ -1,4 +1,4 @@
-"""The example of docs/trace-id.md, run as a real process."""
+"""The example in docs/trace-id.md, run as a real process."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Tests wait for a thing to happen; they do not assert how fast it did."""
+"""Wait for a condition; tests do not depend on how fast the machine is."""
 
 import time
 from collections.abc import Callable
@@ -8,13 +8,13 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T | None], what: str, seconds: float = 30, pause: float = 0.1) -> T:
-    """Return what `look` finds, as soon as it finds something true; `AssertionError` after `seconds`."""
+    """Call `look` until its result is true and return it; raise `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
-        if found:
-            return found
+        result = look()
+        if result:
+            return result
         if time.monotonic() > deadline:
-            msg = f"still waiting for {what} after {seconds:g} s; the last look gave {found!r}"
+            msg = f"still waiting for {what} after {seconds:g} s; the last result was {result!r}"
             raise AssertionError(msg)
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""One module for each way to instrument the application: `build` makes it."""
+"""One module for each way to instrument the application, with a function `build`."""
 
 import importlib
 from typing import NamedTuple, Protocol, TextIO
@@ -7,27 +7,27 @@ from starlette.types import ASGIApp
 
 
 class Build(Protocol):
-    """Makes an application, and has its process log to a stream as that application needs it."""
+    """Build an application and configure the logging of this process."""
 
     def __call__(self, stream: TextIO, *, served: bool) -> ASGIApp:
-        """Make it, to be `served` by uvicorn or to be called."""
+        """Build the application; `served` is whether uvicorn serves it, or the benchmark calls it in process."""
 
 
 class Variant(NamedTuple):
-    """A way to instrument: its module here, what it is made of, and who writes its line when uvicorn serves it."""
+    """A way to instrument the application; `access_log` is whether uvicorn's access log writes its request lines."""
 
     name: str
     made_of: str
     access_log: bool
 
     def build(self) -> Build:
-        """Return its `build`; `ImportError` if a package is missing."""
+        """Return the function `build` of the module; raise `ImportError` if a package is missing."""
         module = importlib.import_module(f"{__name__}.{self.name}")
         build: Build = module.build
         return build
 
 
-BARE = Variant("bare", "FastAPI alone: no line, no metric, no id", access_log=False)
+BARE = Variant("bare", "FastAPI alone, without log lines, metrics or ids", access_log=False)
 OURS = Variant("ours", "app/observability", access_log=False)
 PEERS = (
     Variant(
@@ -37,7 +37,7 @@ PEERS = (
     ),
     Variant(
         "instrumentator_default",
-        "the same, with the instrumentator as its manual begins: all of its default metrics",
+        "the same with all default metrics of the instrumentator, as in its manual's first example",
         access_log=True,
     ),
     Variant("exporter", "asgi-correlation-id + starlette-exporter + python-json-logger", access_log=True),

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from bench.application import api
 
 
-def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - it writes nothing
-    """Make it."""
+def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - it writes no lines
+    """Build the application without any instrumentation."""
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     return api()

@@ -1,4 +1,4 @@
-"""asgi-correlation-id, starlette-exporter and python-json-logger, as their manuals put them together."""
+"""asgi-correlation-id, starlette-exporter and python-json-logger, combined as in their manuals."""
 
 from typing import TextIO
 
@@ -12,7 +12,7 @@ from bench.lines import LoggedApp, configure_json
 
 
 def build(stream: TextIO, *, served: bool) -> ASGIApp:
-    """Make it; its counter and its gauge cannot be switched off."""
+    """Build the application. The counter and the gauge of starlette-exporter cannot be switched off."""
     application = api()
     application.add_route(METRICS, handle_openmetrics)
     application.add_middleware(PrometheusMiddleware, buckets=BUCKETS, skip_paths=[METRICS], exemplars=_exemplar)

@@ -1,4 +1,4 @@
-"""asgi-correlation-id, prometheus-fastapi-instrumentator and python-json-logger, as their manuals put them together."""
+"""asgi-correlation-id, prometheus-fastapi-instrumentator and python-json-logger, combined as in their manuals."""
 
 from typing import TextIO
 
@@ -8,19 +8,19 @@ from prometheus_fastapi_instrumentator import Instrumentator, metrics
 from starlette.types import ASGIApp
 
 from app.observability import BUCKETS
-from bench.application import METRICS, api, show_metrics
+from bench.application import METRICS, add_metrics_endpoint, api
 from bench.lines import LoggedApp, configure_json
 
 
 def build(stream: TextIO, *, served: bool) -> ASGIApp:
-    """Make it: of the default metrics only the histogram, without groups of statuses."""
+    """Build the application with one histogram, without grouping of statuses."""
     application, registry = api(), CollectorRegistry()
     instrumentator = Instrumentator(
         should_group_status_codes=False, excluded_handlers=[f"^{METRICS}$"], registry=registry
     )
     instrumentator.add(metrics.latency(buckets=BUCKETS, registry=registry))
     instrumentator.instrument(application)
-    show_metrics(application, registry)
+    add_metrics_endpoint(application, registry)
     if not served:
         application.add_middleware(LoggedApp)
     application.add_middleware(CorrelationIdMiddleware)

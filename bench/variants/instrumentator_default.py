@@ -1,4 +1,4 @@
-"""asgi-correlation-id, prometheus-fastapi-instrumentator as its manual begins, and python-json-logger."""
+"""asgi-correlation-id, prometheus-fastapi-instrumentator with default metrics, and python-json-logger."""
 
 from typing import TextIO
 
@@ -7,15 +7,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from bench.application import api, show_metrics
+from bench.application import add_metrics_endpoint, api
 from bench.lines import LoggedApp, configure_json
 
 
 def build(stream: TextIO, *, served: bool) -> ASGIApp:
-    """Make it, with all that the instrumentator measures unless it is told otherwise."""
+    """Build the application with all default metrics of the instrumentator."""
     application, registry = api(), CollectorRegistry()
     Instrumentator(registry=registry).instrument(application)
-    show_metrics(application, registry)
+    add_metrics_endpoint(application, registry)
     if not served:
         application.add_middleware(LoggedApp)
     application.add_middleware(CorrelationIdMiddleware)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own instrumentation and Prometheus exporter, at their cheapest, and python-json-logger."""
+"""OpenTelemetry's FastAPI instrumentation and Prometheus exporter with minimal settings, and python-json-logger."""
 
 import logging
 import os
@@ -15,15 +15,15 @@ from prometheus_client import REGISTRY
 from starlette.types import ASGIApp
 
 from app.observability import BUCKETS
-from bench.application import METRICS, api, show_metrics
+from bench.application import METRICS, add_metrics_endpoint, api
 from bench.lines import LoggedApp, configure_json
 
 
 def build(stream: TextIO, *, served: bool) -> ASGIApp:
-    """Make it: no spans for parts of a request, no histograms of sizes, no exporter for spans."""
-    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the names that are stable; one set of metrics, not two
+    """Build the application without ASGI send and receive spans, size histograms or a span exporter."""
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # only the stable metric names, not the old ones, too
     application = api()
-    show_metrics(application, REGISTRY)
+    add_metrics_endpoint(application, REGISTRY)
     if not served:
         application.add_middleware(LoggedApp)
     views = [

@@ -1,4 +1,4 @@
-"""The application with ObservabilityMiddleware, as app/main.py uses it; and parts of it, to see what each costs."""
+"""The application with ObservabilityMiddleware, and with parts of it, to measure the cost of each."""
 
 import importlib
 import logging
@@ -9,30 +9,30 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from app.observability import ObservabilityMiddleware, configure_logging
-from bench.application import METRICS, ROUTE, api, show_metrics
+from bench.application import METRICS, ROUTE, add_metrics_endpoint, api
 
-with suppress(ImportError):  # so that the price includes the look for an active span
+with suppress(ImportError):  # so that the cost includes the check for an active span
     importlib.import_module("opentelemetry.trace")
 
 
-def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - its line is the same
+def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - same lines in both cases
     """Build the application."""
     application, registry = api(), CollectorRegistry()
-    show_metrics(application, registry)
+    add_metrics_endpoint(application, registry)
     configure_logging("bench", stream=stream)
     return ObservabilityMiddleware(application, registry=registry, exclude={METRICS})
 
 
 def parts(stream: TextIO) -> dict[str, tuple[ASGIApp, list[logging.Handler]]]:
-    """Build the application with one more part each time, and the handlers of the root logger that belong to it."""
+    """Return applications with one more part each, and the handlers of the root logger for each."""
     configure_logging("bench", stream=stream)
     null: list[logging.Handler] = [logging.NullHandler()]
-    written = logging.getLogger().handlers[:]
+    handlers = logging.getLogger().handlers[:]
     return {
-        "id in and out": (_part(exclude=True), null),
+        "trace id from and to headers": (_part(exclude=True), null),
         "+ route, histogram with exemplar, log record": (_part(), null),
-        "+ line; that is all": (_part(), written),
-        "+ timers: two blocks and a field, where an application has them": (_part(timers=True), written),
+        "+ log line (complete)": (_part(), handlers),
+        "+ two timers and a field, set by the application": (_part(timers=True), handlers),
     }
 
 

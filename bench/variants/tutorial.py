@@ -1,4 +1,4 @@
-"""One BaseHTTPMiddleware that does everything, as tutorials write it."""
+"""A single BaseHTTPMiddleware for everything, as in many tutorials."""
 
 import logging
 from contextvars import ContextVar
@@ -13,19 +13,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app.observability import BUCKETS
-from bench.application import METRICS, api, show_metrics
+from bench.application import METRICS, add_metrics_endpoint, api
 from bench.lines import configure_json
 
 logger = logging.getLogger("bench")
 request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
 
 
-def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - its line is the same
-    """Make it."""
+def build(stream: TextIO, *, served: bool) -> ASGIApp:  # noqa: ARG001 - same lines in both cases
+    """Build the application."""
     application, registry = api(), CollectorRegistry()
     labels = ("method", "path", "status")
     duration = Histogram("http_request_duration_seconds", "Latency.", labels, buckets=BUCKETS, registry=registry)
-    show_metrics(application, registry)
+    add_metrics_endpoint(application, registry)
     application.add_middleware(_Middleware, duration=duration)
     configure_json(stream, "request_id", _RequestIdFilter())
     return application

@@ -1,1 +1,1 @@
-"""Tests of the measuring programme."""
+"""Tests of the overhead benchmark."""

@@ -1,4 +1,4 @@
-"""The measuring programme runs, and says what it found; how fast anything is, is no matter of tests."""
+"""The overhead benchmark runs and writes its page; the figures are not tested."""
 
 import re
 import subprocess
@@ -11,14 +11,14 @@ from bench.checks import CHECKS
 from bench.variants import BARE, OURS, PEERS
 
 ROOT = Path(__file__).parents[2]
-WITH_PEERS = ROOT / ".venv-bench/bin/python"
+PYTHON_WITH_PEERS = ROOT / ".venv-bench/bin/python"
 
 
-@pytest.fixture(scope="module", params=[Path(sys.executable), WITH_PEERS], ids=["alone", "with peers"])
+@pytest.fixture(scope="module", params=[Path(sys.executable), PYTHON_WITH_PEERS], ids=["alone", "with peers"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     python: Path = request.param
     if not python.exists():
-        pytest.skip("the peers are not installed: make bench")
+        pytest.skip("the packages to compare with are not installed: run make bench")
     output = tmp_path_factory.mktemp("bench") / "results.md"
     command: list[str | Path] = [python, "-m", "bench.overhead", "--quick", "--output", output]
     subprocess.run(command, check=True, cwd=ROOT, timeout=240)  # noqa: S603 - our own module
@@ -36,8 +36,8 @@ def skipped(text: str) -> list[str]:
     return re.findall(r"^- `?(over HTTP|\w+)", text.partition("## Skipped: ")[2], re.MULTILINE)
 
 
-def test_every_variant_answers_and_has_its_row(page: str) -> None:
-    """Bare and ours run everywhere, each peer where it is installed; what does not run is counted."""
+def test_every_variant_has_a_row(page: str) -> None:
+    """The page has a row for every variant that is installed, and counts the ones that are skipped."""
     measured = figures(page, "In process")
     missing = {name for name in skipped(page) if name != "over HTTP"}
     assert {BARE.name, OURS.name} <= set(measured)
@@ -45,20 +45,24 @@ def test_every_variant_answers_and_has_its_row(page: str) -> None:
     assert f"## Skipped: {len(skipped(page))}\n" in page
 
 
-def test_both_halves_measure_the_same(page: str) -> None:
-    """What is measured in process is measured over HTTP, too, if something can ask there."""
+def test_same_variants_in_process_and_over_http(page: str) -> None:
+    """Every variant is measured both in process and over HTTP, unless the load generator is missing."""
     over = figures(page, "Over HTTP")
     assert over.keys() == (set() if "over HTTP" in skipped(page) else figures(page, "In process").keys())
 
 
-def test_parts_of_ours_have_their_rows(page: str) -> None:
-    """Each part that can be switched off is measured, and what happens beside requests."""
-    parts = figures(page, "What each part of ours costs")
-    assert {"id in and out", "+ route, histogram with exemplar, log record", "+ line; that is all"} <= parts.keys()
-    assert "| beside requests" in page
+def test_parts_have_rows(page: str) -> None:
+    """The cost of each part, and the cost without requests, is in the table of parts."""
+    parts = figures(page, "The cost of each part of `ours`")
+    assert {
+        "trace id from and to headers",
+        "+ route, histogram with exemplar, log record",
+        "+ log line (complete)",
+    } <= parts.keys()
+    assert "| without requests" in page
 
 
 def test_ours_passes_every_check(page: str) -> None:
-    """What the others are asked is what this project promises."""
+    """This project passes every check of the comparison."""
     rows = re.findall(r"^\| \d\. (.+?) \| (\S+) \|", page, re.MULTILINE)
     assert [(check, "yes") for check in CHECKS] == rows

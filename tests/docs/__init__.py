@@ -1,1 +1,1 @@
-"""Tests of the words: what they say is so, and what is so is said."""
+"""Tests of the documentation: it matches the code, and it is complete."""

@@ -1,4 +1,4 @@
-"""Whoever is woken finds a page that says what to do, links that lead there, and words that are the rules' own."""
+"""Alerts and runbooks: every alert has a runbook, working links, and texts that match the rules."""
 
 import re
 from typing import Any
@@ -23,16 +23,16 @@ ALERTS: dict[str, dict[str, Any]] = {
 OBJECTIVES = [rule for rule in RULES["slo"][0]["rules"] if rule.get("record") == "slo:budget:ratio"]
 
 
-def test_every_alert_has_its_page_and_its_row() -> None:
-    """And there is neither for what is no alert any more."""
+def test_every_alert_has_a_runbook_and_is_documented() -> None:
+    """Alerts and recording rules have a runbook and a row in the reference, and there are no others."""
     assert set(ALERTS) == set(RUNBOOKS) == set(table("Alerts"))
     recorded = {rule["record"] for rule in RULES["slo"][0]["rules"] if "record" in rule}
     assert recorded == set(table("Recorded series"))
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_a_runbook_answers_four_questions(alert: str) -> None:
-    """Meaning, impact, diagnosis with queries for both stores, mitigation: in this order, under its alert's name."""
+def test_runbook_has_four_sections(alert: str) -> None:
+    """A runbook has the sections meaning, impact, diagnosis (with queries for both stores) and mitigation."""
     headings = re.findall(r"^#+ (.+)$", RUNBOOKS[alert], re.MULTILINE)
 
     assert [alert, "Meaning", "Impact", "Diagnosis", "Mitigation"] == headings
@@ -41,49 +41,49 @@ def test_a_runbook_answers_four_questions(alert: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alert", "shows"), [("AvailabilityBudgetBurn", "Errors"), ("LatencyBudgetBurn", "Request latency")]
+    ("alert", "title"), [("AvailabilityBudgetBurn", "Errors"), ("LatencyBudgetBurn", "Request latency")]
 )
-def test_an_alert_leads_to_its_panels(alert: str, shows: str) -> None:
-    """Its runbook, and the panel where the spike is; the sentence is the same for all services, the rest is not."""
+def test_alert_links_to_its_panels(alert: str, title: str) -> None:
+    """An alert links to its runbook and to the panel with the spike; only the summary is the same for all services."""
     annotations = ALERTS[alert]
-    (book,) = re.findall(r"^/d/slo/slo\?viewPanel=(\d+)$", annotations["runbook_url"])
+    (runbook,) = re.findall(r"^/d/slo/slo\?viewPanel=(\d+)$", annotations["runbook_url"])
     panels = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS["slo.json"]["panels"]}
-    spikes = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS["service.json"]["panels"]}
+    service_panels = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS["service.json"]["panels"]}
 
-    assert alert == panels[int(book)]
+    assert alert == panels[int(runbook)]
     assert "service" == annotations["__dashboardUid__"]
-    assert spikes[int(annotations["__panelId__"])].startswith(shows)
+    assert service_panels[int(annotations["__panelId__"])].startswith(title)
     assert "{{" not in annotations["summary"]
     assert "{{ $labels.job }}" in annotations["description"]
     assert "var-service={{ $labels.job }}" in annotations["dashboard"]
 
 
-def test_a_runbook_in_grafana_is_about_the_service_that_was_chosen() -> None:
-    """Its links stay in this Grafana, whatever its port, and its queries are about the service that the alert named."""
+def test_runbook_in_grafana_uses_the_selected_service() -> None:
+    """Links in a runbook panel are relative, and its queries select the service of the alert."""
     panels = DASHBOARDS["slo.json"]["panels"]
-    books = [panel["options"]["content"] for panel in panels if panel.get("title") in RUNBOOKS]
+    runbooks = [panel["options"]["content"] for panel in panels if panel.get("title") in RUNBOOKS]
 
-    assert len(ALERTS) == len(books)
-    for book in books:
-        assert "localhost:3000" not in book
-        assert not re.search(r'"api"|%22api%5C%22|var-service=api', book)
+    assert len(ALERTS) == len(runbooks)
+    for runbook in runbooks:
+        assert "localhost:3000" not in runbook
+        assert not re.search(r'"api"|%22api%5C%22|var-service=api', runbook)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective["labels"]["slo"])
-def test_the_words_are_the_numbers(objective: dict[str, Any]) -> None:
-    """What people read is the budget that the rules burn: on the dashboard, in the reference, in alert and runbook."""
+def test_documented_objectives_match_the_rules(objective: dict[str, Any]) -> None:
+    """The objective is the same in the rules, on the dashboard, in the reference, in the alert and in its runbook."""
     (budget,) = re.findall(r"^vector\((.+)\)$", objective["expr"])
-    words = f"{100 - 100 * float(budget):g} %"
+    percentage = f"{100 - 100 * float(budget):g} %"
     name = f"{objective['labels']['slo'].capitalize()}BudgetBurn"
     introduction = DASHBOARDS["slo.json"]["panels"][0]["options"]["content"]
     reference = (ROOT / "docs/reference.md").read_text()
 
     for text in (introduction, reference, ALERTS[name]["description"], RUNBOOKS[name]):
-        assert re.search(rf"(?<![\d.]){re.escape(words)}", text)
+        assert re.search(rf"(?<![\d.]){re.escape(percentage)}", text)
 
 
-def test_the_objective_is_a_bound_of_the_histogram(payments: Service) -> None:
-    """As the service writes it: for Prometheus, `0.50` would be another one."""
+def test_objective_is_a_bucket_bound(payments: Service) -> None:
+    """The rules use a bucket bound exactly as the service exports it: for Prometheus, `0.50` is a different label."""
     payments.client.get("/nothing-is-here")
     bounds = {sample.labels["le"] for sample in payments.samples() if sample.name.endswith("duration_seconds_bucket")}
     used = re.findall(r'le="([^"]+)"', (ROOT / "prometheus/rules/slo.yml").read_text())
@@ -92,11 +92,11 @@ def test_the_objective_is_a_bound_of_the_histogram(payments: Service) -> None:
     assert set(used) <= bounds
 
 
-def test_no_window_is_longer_than_what_is_kept() -> None:
-    """Or it would be shorter than it says, and nobody would know."""
-    (kept,) = re.findall(r"retention\.time=(\d+)d", (ROOT / "docker-compose.yml").read_text())
+def test_windows_fit_into_the_retention() -> None:
+    """No window is longer than the retention of Prometheus, which would shorten it silently."""
+    (days,) = re.findall(r"retention\.time=(\d+)d", (ROOT / "docker-compose.yml").read_text())
     hours = {"m": 1 / 60, "h": 1, "d": 24}
     windows = re.findall(r"\[(\d+)([mhd])\]", (ROOT / "prometheus/rules/slo.yml").read_text())
 
     assert windows
-    assert max(int(number) * hours[unit] for number, unit in windows) <= 24 * int(kept)
+    assert max(int(number) * hours[unit] for number, unit in windows) <= 24 * int(days)

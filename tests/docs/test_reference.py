@@ -1,4 +1,4 @@
-"""docs/reference.md says what there is: no less, and no more."""
+"""docs/reference.md is complete and correct."""
 
 import json
 import re
@@ -24,11 +24,11 @@ from triage.tour.steps import Step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
-SOURCES = {path: path.read_text() for room in ("app", "loadtest", "demo") for path in (ROOT / room).rglob("*.py")}
+SOURCES = {path: path.read_text() for package in ("app", "loadtest", "demo") for path in (ROOT / package).rglob("*.py")}
 
 
 def table(title: str) -> dict[str, list[str]]:
-    """Return the rows of the first table under a heading, by the code in their first cell."""
+    """Return the rows of the first table below a heading, by the code in the first cell."""
     _, _, rest = REFERENCE.partition(f" {title}\n")
     section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
@@ -37,7 +37,7 @@ def table(title: str) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def lines(api: Service, payments: Service) -> list[Line]:
-    """Return the lines of requests that go well and of one that fails."""
+    """Return the lines of some requests, one of them with a fault."""
     lab = {"X-Fault-Lab": "tests", "X-Request-ID": "reference-1"}
     fault = {"fault": "slow-query", "users": [3], "delay_ms": 600, "seconds": 60}
     api.client.post("/faults", json=fault, headers=lab).raise_for_status()
@@ -47,16 +47,16 @@ def lines(api: Service, payments: Service) -> list[Line]:
     return [*api.lines(), *payments.lines()]
 
 
-def test_every_field_that_is_written_is_documented(lines: list[Line]) -> None:
-    """A field that somebody meets in a line can be looked up."""
+def test_written_fields_are_documented(lines: list[Line]) -> None:
+    """Every field that occurs in a line is documented."""
     always = table("Fields of every line")
     ours = [line for line in lines if line["logger"].startswith(("app", "observability"))]
     assert set(always) == set.intersection(*(set(line) for line in lines))
     assert {field for line in ours for field in line} <= {*always, *table("Further fields")}
 
 
-def test_every_documented_field_is_written_somewhere() -> None:
-    """A field that is documented is a word in the code that writes lines."""
+def test_documented_fields_are_written() -> None:
+    """Every documented field occurs in the code."""
     code = "\n".join(SOURCES.values())
     timers = set(re.findall(r'(?:timer|record_time)\("(\w+)"', code))
     timings = {f"{timer}_{unit}" for timer in timers for unit in ("ms", "calls")}
@@ -66,13 +66,13 @@ def test_every_documented_field_is_written_somewhere() -> None:
 
 
 def test_events() -> None:
-    """The names of events are those in the code."""
+    """The documented events are those in the code."""
     written = {name for text in SOURCES.values() for name in re.findall(r'(?:"event": ?|\bline\(\s*)"([a-z.]+)"', text)}
     assert written == set(table("Events")) | set(table("Files"))
 
 
 def test_metrics(api: Service, payments: Service) -> None:
-    """The metrics are those on the pages, with their labels."""
+    """The documented metrics and labels are those that the services export."""
 
     def families(service: Service) -> Iterator[str]:
         page = service.client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
@@ -88,7 +88,7 @@ def test_metrics(api: Service, payments: Service) -> None:
 
 
 def test_metrics_of_the_load() -> None:
-    """Each that the load names has its row."""
+    """Every metric of the load generator is documented."""
     named = {
         name
         for path, text in SOURCES.items()
@@ -99,18 +99,18 @@ def test_metrics_of_the_load() -> None:
 
 
 def test_measured_runs() -> None:
-    """The options are those that are taken, with their defaults, and so are the profiles."""
-    told = {
+    """The documented options, defaults and profiles of a measured run are those of the command."""
+    documented = {
         name.removeprefix("--"): re.findall(r"^`([^`]+)`", row[0])
         for name, row in table("Options of a measured run").items()
     }
-    made = RunOptions(run="made")
-    defaults = {name: getattr(made, name) for name in RunOptions.model_fields}
-    taken = {**defaults, "host": made.url, "rate": f"{made.rate:g}"}
-    unsaid = {"run", "seconds", "users"}
-    assert {name: [] if name in unsaid else [str(value)] for name, value in taken.items()} == told
-    taken_by_cli = re.findall(r"^  --(\w+)", CliRunner().invoke(run_cli, ["--help"]).stdout, re.MULTILINE)
-    assert set(taken_by_cli) - {"help"} == set(told)
+    options = RunOptions(run="any")
+    defaults = {name: getattr(options, name) for name in RunOptions.model_fields}
+    actual = {**defaults, "host": options.url, "rate": f"{options.rate:g}"}
+    without_default = {"run", "seconds", "users"}
+    assert {name: [] if name in without_default else [str(value)] for name, value in actual.items()} == documented
+    names = re.findall(r"^  --(\w+)", CliRunner().invoke(run_cli, ["--help"]).stdout, re.MULTILINE)
+    assert set(names) - {"help"} == set(documented)
     profiles = {name: row[0] for name, row in table("Profiles").items()}
     assert {name: f"`{profile.seconds}`" for name, profile in PROFILES.items()} == profiles
 
@@ -119,7 +119,7 @@ def test_measured_runs() -> None:
     ("title", "kinds"), [("Of api and payments", (Settings, PaymentsSettings)), ("Of the load", (LoadSettings,))]
 )
 def test_environment_variables(title: str, kinds: tuple[type[BaseSettings], ...]) -> None:
-    """The variables are the settings, with their defaults."""
+    """The documented environment variables and defaults are those of the settings."""
     known: dict[str, set[str]] = {}
     for kind in kinds:
         for name, field in kind.model_fields.items():
@@ -132,14 +132,14 @@ def test_environment_variables(title: str, kinds: tuple[type[BaseSettings], ...]
 
 
 def test_the_tour() -> None:
-    """Its variables have their defaults, and its steps are those that it checks."""
+    """The documented variables, defaults and steps of the tour are those in the code."""
     urls = {f"{name.upper()}_URL": f"`{getattr(read_endpoints(), name).url}`" for name in SERVERS}
     assert urls == {name: row[0] for name, row in table("Of the tour").items()}
     assert {step.value for step in Step} == set(table("Steps of the tour"))
 
 
 def test_variables_of_compose() -> None:
-    """What docker-compose.yml reads is documented with its default, or is a service's own."""
+    """The variables in docker-compose.yml are documented with their defaults."""
     compose = (ROOT / "docker-compose.yml").read_text()
     read = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", compose))
     own = table("Of docker-compose.yml")
@@ -148,14 +148,14 @@ def test_variables_of_compose() -> None:
 
 
 def test_dashboards_and_faults() -> None:
-    """Each has its row."""
+    """Every dashboard and every fault is documented."""
     dashboards = {json.loads(path.read_text())["uid"] for path in (ROOT / "grafana/dashboards").glob("*.json")}
     assert dashboards == set(table("Dashboards"))
     assert set(KINDS) == set(table("Faults"))
 
 
 def test_labels_of_loki() -> None:
-    """The labels are those that Alloy is told to make."""
+    """The documented labels and structured metadata are those in the Alloy configuration."""
     pipeline = (ROOT / "alloy/pipeline.alloy").read_text()
     for name, (kind, _) in table("Loki").items():
         block = "labels" if kind == "label" else "structured_metadata"
@@ -165,7 +165,7 @@ def test_labels_of_loki() -> None:
 
 
 def test_options_of_the_demo() -> None:
-    """The options are those that it takes, with their defaults."""
-    told = {name: re.findall(r"^`([^`]+)`", row[0]) for name, row in table("Options of the demo").items()}
-    taken = {option.opts[0]: option.default for option in typer.main.get_command(demo_cli).params}
-    assert {name: [] if default is None else [str(default)] for name, default in taken.items()} == told
+    """The documented options and defaults of the demo are those of the command."""
+    documented = {name: re.findall(r"^`([^`]+)`", row[0]) for name, row in table("Options of the demo").items()}
+    actual = {option.opts[0]: option.default for option in typer.main.get_command(demo_cli).params}
+    assert {name: [] if default is None else [str(default)] for name, default in actual.items()} == documented

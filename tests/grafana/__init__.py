@@ -1,1 +1,1 @@
-"""Tests of the dashboards, without a Grafana."""
+"""Tests of the dashboards that need no Grafana."""

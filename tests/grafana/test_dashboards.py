@@ -1,4 +1,4 @@
-"""The dashboards: what is committed is what the source makes, and it keeps to the contract."""
+"""The dashboards: the committed files are up to date, and they meet the contract."""
 
 import json
 import math
@@ -16,38 +16,38 @@ from tests.docs.test_reference import table
 
 SOURCES = yaml.safe_load((FILE.parent / "grafana/provisioning/datasources/datasources.yml").read_text())
 DASHBOARDS = {name: json.loads(content) for name, content in built().items()}
-each = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
+every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
 
-def test_the_files_are_what_the_source_makes() -> None:
-    """Nobody edits them by hand; `make dashboards` writes them."""
+def test_committed_files_are_up_to_date() -> None:
+    """`make dashboards` would not change the committed files."""
     assert built() == {file.name: file.read_text() for file in FOLDER.glob("*.json")}
 
 
-@each
-def test_a_dashboard_is_found_by_its_file_name(dashboard: dict[str, Any]) -> None:
-    """Links, the home page and bookmarks rely on uids; times are in UTC, like the lines."""
+@every_dashboard
+def test_dashboard_settings(dashboard: dict[str, Any]) -> None:
+    """The uid is the file name, times are in UTC like those of the lines, and there is a variable `service`."""
     assert (FOLDER / f"{dashboard['uid']}.json").exists()
     assert ("utc", False) == (dashboard["timezone"], dashboard["editable"])
     assert "service" in {variable["name"] for variable in dashboard["templating"]["list"]}
 
 
-@each
-def test_no_dashboard_refreshes_itself(dashboard: dict[str, Any]) -> None:
-    """It would swap the exemplar under the pointer for another one."""
+@every_dashboard
+def test_no_automatic_refresh(dashboard: dict[str, Any]) -> None:
+    """A refresh would replace the exemplar under the pointer."""
     assert not dashboard.get("refresh")
 
 
-@each
-def test_panels_say_what_they_are(dashboard: dict[str, Any]) -> None:
-    """A title to search for, a description, a unit on numbers, a text for emptiness, and a data source by its uid."""
+@every_dashboard
+def test_panels_are_complete(dashboard: dict[str, Any]) -> None:
+    """Panels have a unique title, a description, a data source, and a unit or a text for empty results."""
     sources = {source["uid"] for source in SOURCES["datasources"]}
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "text"]
     for panel in panels:
         assert panel["title"]
         assert panel["description"]
         assert {target["datasource"]["uid"] for target in panel["targets"]} <= sources
-        if panel["type"] != "logs":  # which has words of its own for emptiness, and no setting for others
+        if panel["type"] != "logs":  # a logs panel has a fixed text for empty results
             assert ("noValue" if panel["type"] == "table" else "unit") in panel["fieldConfig"]["defaults"]
     assert len({panel["title"] for panel in panels}) == len(panels)
 
@@ -63,16 +63,16 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(item)
 
 
-def test_every_link_leads_to_a_dashboard_that_exists() -> None:
-    """In the dashboards and in the data sources; relative, so that a proxy in between does not matter."""
+def test_links_point_to_existing_dashboards() -> None:
+    """Links in the dashboards and data sources are relative, so that they work behind a proxy, and lead somewhere."""
     links = [uid for text in _texts([DASHBOARDS, SOURCES]) for uid in re.findall(r"/d/([a-z-]+)/", text)]
 
     assert links
     assert {f"{uid}.json" for uid in links} <= DASHBOARDS.keys()
 
 
-def test_queries_quote_what_people_type() -> None:
-    """A variable is encoded wherever it stands in a query, so that no link can smuggle another query in."""
+def test_variables_in_queries_are_encoded() -> None:
+    """Variables in queries are URL-encoded, so that a link cannot inject another query."""
     queries = [text for text in _texts(DASHBOARDS) if re.search(r"rate\(|\{service_name|\{job=", text)]
     variables = {variable for query in queries for variable in re.findall(r"\$\{?\w+[^\]}]*\}?", query)}
 
@@ -90,8 +90,8 @@ def test_queries_quote_what_people_type() -> None:
     } == variables
 
 
-def test_of_runs_is_asked_what_is_told() -> None:
-    """A metric that nobody pushes, or a field that no line has, would be a panel that is always empty."""
+def test_load_test_dashboard_uses_documented_metrics_and_fields() -> None:
+    """A metric or a field that does not exist would result in an empty panel."""
     texts = list(_texts(DASHBOARDS["load-test.json"]))
     metrics = {re.sub("_(bucket|count|sum)$", "", name) for text in texts for name in re.findall(r"\bload_\w+", text)}
     assert metrics == set(table("Metrics of the load"))
@@ -103,8 +103,8 @@ def test_of_runs_is_asked_what_is_told() -> None:
 
 
 @pytest.mark.parametrize("title", ["Request latency", "Slow requests only"])
-def test_the_first_query_shows_dots(title: str) -> None:
-    """Grafana asks for exemplars for the first query of a panel only, and an axis has to reach them."""
+def test_first_query_has_exemplars(title: str) -> None:
+    """Grafana shows exemplars only for the first query of a panel, and the maximum extends the axis to all of them."""
     (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if panel.get("title", "").startswith(title)]
 
     first, *others = panel["targets"]
@@ -113,8 +113,8 @@ def test_the_first_query_shows_dots(title: str) -> None:
     assert "histogram_quantile(1," in others[-1]["expr"]
 
 
-def test_slow_dots_are_of_the_buckets_over_the_objective() -> None:
-    """A bucket that the service does not have would be a dot that is never shown."""
+def test_slow_requests_panel_uses_existing_buckets() -> None:
+    """The panel selects exactly the buckets above the objective."""
     (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if "Slow requests" in panel.get("title", "")]
     (bounds,) = re.findall(r'le=~"([^"]*)"', panel["targets"][0]["expr"])
     slow = ["+Inf" if bound == math.inf else str(bound) for bound in (*BUCKETS, math.inf) if bound > 0.5]
@@ -122,8 +122,8 @@ def test_slow_dots_are_of_the_buckets_over_the_objective() -> None:
     assert slow == bounds.replace("\\\\", "").split("|")
 
 
-def test_the_interval_is_the_scrape_interval() -> None:
-    """$__rate_interval is made from it: with another number, rates would have holes."""
+def test_data_source_has_the_scrape_interval() -> None:
+    """$__rate_interval depends on it: with a different value, rates would have gaps."""
     prometheus = yaml.safe_load((FILE.parent / "prometheus/prometheus.yml").read_text())
     (source,) = [source for source in SOURCES["datasources"] if source["uid"] == "prometheus"]
 

@@ -1,4 +1,4 @@
-"""A visitor's browser, and a stack that has just come up, with the load that starts by itself."""
+"""A browser, and a running stack with load."""
 
 import os
 import shutil
@@ -14,18 +14,18 @@ from playwright.sync_api import BrowserContext, FloatRect, Locator, Page, Playwr
 from tests.processes import free_port
 from tests.stack.native import NativeStack, Stack
 
-# The system's, or else Playwright's own.
+# Prefer the system's Chromium to the one from Playwright.
 _CHROMIUM = shutil.which("chromium", path="/usr/bin")
 
 
 @dataclass
 class Visitor:
-    """Somebody without an account: a browser that notes what it should not have seen or asked."""
+    """An anonymous user's browser, which records errors and requests to other machines."""
 
     context: BrowserContext
     grafana: str
     pictures: Path
-    trouble: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> Page:
         """Open a page of Grafana in a new tab."""
@@ -34,18 +34,18 @@ class Visitor:
         return page
 
     def watch(self, page: Page) -> None:
-        """Note the page's errors."""
-        page.on("console", lambda said: self.trouble.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        """Record the errors of a page."""
+        page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
 
-    def note(self, request: Request) -> None:
-        """Note a request that would leave this machine."""
+    def check_host(self, request: Request) -> None:
+        """Record a request to another machine."""
         parts = urlsplit(request.url)
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in {"127.0.0.1", "localhost"}:
-            self.trouble.append(f"left this machine: {request.url}")
+            self.problems.append(f"request to another machine: {request.url}")
 
     def picture(self, page: Page, name: str, part: Locator | None = None, height: float = 960) -> None:
-        """Keep what is on the screen, without Grafana's own menu; or, of `part`, the row that it is in."""
+        """Save a screenshot without Grafana's menu; with `part`, only the row that contains it."""
         clip: FloatRect = {"x": 308, "y": 84, "width": 1132, "height": height}
         if part is not None:
             box = part.bounding_box()
@@ -55,13 +55,13 @@ class Visitor:
 
 
 @pytest.fixture(scope="session")
-def fresh() -> Iterator[Stack]:
-    """Return where a stack with a Grafana answers; a native one is new, and its stores are empty."""
+def stack() -> Iterator[Stack]:
+    """Return the addresses of a stack with Grafana; a native stack is new, and its stores are empty."""
     if os.environ.get("STACK") == "up":
         yield Stack.published()
         return
     if not os.environ.get("GRAFANA_HOME"):
-        pytest.skip("no Grafana: set STACK=up where docker compose is up, or GRAFANA_HOME to an unpacked Grafana")
+        pytest.skip("no Grafana: set STACK=up if docker compose is running, or set GRAFANA_HOME to an unpacked Grafana")
     with NativeStack() as native:
         stack = native.start()
         stack = replace(stack, locust=f"http://127.0.0.1:{free_port()}")
@@ -75,28 +75,28 @@ def fresh() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
-    """Return Playwright; where there is no Chromium, skip."""
+    """Return Playwright; skip if Chromium is not installed."""
     with sync_playwright() as playwright:
         if not _CHROMIUM and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium: .venv/bin/playwright install chromium, or apt install chromium")
+            pytest.skip("Chromium is not installed: run .venv/bin/playwright install chromium, or apt install chromium")
         yield playwright
 
 
 @pytest.fixture
-def visitor(playwright: Playwright, fresh: Stack, tmp_path: Path) -> Iterator[Visitor]:
-    """Return a visitor; afterwards, nothing was wrong on the console and nothing asked for beyond this machine."""
+def visitor(playwright: Playwright, stack: Stack, tmp_path: Path) -> Iterator[Visitor]:
+    """Return a visitor; fail afterwards if there were console errors or requests to other machines."""
     browser = playwright.chromium.launch(
         executable_path=_CHROMIUM,
         args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
     )
-    # A screen on which the whole dashboard is drawn: Grafana leaves out what is not in view.
+    # The window shows the whole dashboard, because Grafana renders only the panels in view.
     context = browser.new_context(viewport={"width": 1440, "height": 3200}, timezone_id="UTC")
-    visitor = Visitor(context, fresh.grafana or "", Path(os.environ.get("PICTURES", tmp_path)))
-    # Ten queries at once take their time on a small machine.
+    visitor = Visitor(context, stack.grafana or "", Path(os.environ.get("PICTURES", tmp_path)))
+    # Ten concurrent queries are slow on a small machine.
     context.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
     context.on("page", visitor.watch)
-    context.on("request", visitor.note)
+    context.on("request", visitor.check_host)
     yield visitor
     browser.close()
-    assert [] == visitor.trouble
+    assert [] == visitor.problems

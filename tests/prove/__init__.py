@@ -1,1 +1,1 @@
-"""`make prove-stack`: the whole stack in containers, while its parts are killed, frozen, flooded and asked too much."""
+"""`make prove-stack`: the whole stack in containers, while parts of it are killed, frozen and flooded."""

@@ -1,4 +1,4 @@
-"""The stack of docker compose under a project name of its own, so that nobody's data is touched."""
+"""Control docker compose, with a separate project name that protects the data of other stacks."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _ENVIRONMENT = {**os.environ, "COMPOSE_PROJECT_NAME": os.environ.get("COMPOSE_PR
 
 
 def docker(*arguments: str, seconds: float = 180) -> str:
-    """Run docker and return what it printed; one that fails is an error that shows what it said."""
+    """Run docker and return its output; raise `AssertionError` with its errors if it fails."""
     done = subprocess.run(
         ["docker", *arguments],  # noqa: S607
         env=_ENVIRONMENT,
@@ -33,8 +33,8 @@ def docker(*arguments: str, seconds: float = 180) -> str:
     return done.stdout
 
 
-def started(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start docker compose, and go on."""
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start docker compose without waiting."""
     return subprocess.Popen(
         ["docker", "compose", *arguments],  # noqa: S607
         env=_ENVIRONMENT,
@@ -44,18 +44,18 @@ def started(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def inside(service: str, *command: str) -> str:
-    """Run a command in the first container of a service, and return what it printed."""
+def execute(service: str, *command: str) -> str:
+    """Run a command in the first container of a service, and return its output."""
     return docker("compose", "exec", "--no-TTY", service, *command)
 
 
 def load(users: int, rate: int, *options: str) -> subprocess.Popen[bytes]:
-    """Make load from the container that is there for it; its own lines go nowhere."""
-    return started("exec", "--no-TTY", "loadtest", *locust("http://api:8000", users, rate, *options, python="python"))
+    """Generate load from the loadtest container; its log lines are not collected."""
+    return start("exec", "--no-TTY", "loadtest", *locust("http://api:8000", users, rate, *options, python="python"))
 
 
 def up(*options: str, **environment: str) -> float:
-    """Start the stack on empty volumes; return how long it took until all was healthy."""
+    """Start the stack on empty volumes; return the seconds until all containers were healthy."""
     _ENVIRONMENT.update(environment)
     down()
     docker("compose", "build", "--quiet", seconds=1800)
@@ -66,34 +66,34 @@ def up(*options: str, **environment: str) -> float:
 
 
 def down() -> None:
-    """Stop it, and wipe its volumes."""
+    """Stop the stack and delete its volumes."""
     docker("compose", "down", "--volumes", "--timeout", "5")
 
 
 def containers(*services: str) -> dict[str, str]:
-    """Return the ids of the containers of services, or of all, by their names: `api-replica-2`."""
+    """Return the ids of the containers of some or all services, by names like `api-replica-2`."""
     ids = docker("compose", "ps", "--all", "--quiet", *services).split()
-    labels = {each["Id"]: each["Config"]["Labels"] for each in inspected(*ids)}
+    labels = {each["Id"]: each["Config"]["Labels"] for each in inspect(*ids)}
     return {
-        f"{found['com.docker.compose.service']}-{found['com.docker.compose.container-number']}": name
-        for name, found in sorted(labels.items(), key=lambda pair: pair[1]["com.docker.compose.service"])
+        f"{of_container['com.docker.compose.service']}-{of_container['com.docker.compose.container-number']}": name
+        for name, of_container in sorted(labels.items(), key=lambda pair: pair[1]["com.docker.compose.service"])
     }
 
 
-def inspected(*ids: str) -> list[dict[str, Any]]:
-    """Return what the engine says of containers."""
-    found: list[dict[str, Any]] = json.loads(docker("inspect", *ids))
-    return found
+def inspect(*ids: str) -> list[dict[str, Any]]:
+    """Return the output of `docker inspect`."""
+    details: list[dict[str, Any]] = json.loads(docker("inspect", *ids))
+    return details
 
 
 def health(*ids: str) -> list[str]:
-    """Return `healthy`, `unhealthy` or `starting` of each container, or the state of one that does not run."""
-    states = [each["State"] for each in inspected(*ids)]
+    """Return the health of each container, or its state if it is not running."""
+    states = [each["State"] for each in inspect(*ids)]
     return [str(state["Health"]["Status"] if state["Running"] else state["Status"]) for state in states]
 
 
-def become(ids: Sequence[str], status: str, seconds: float = 90) -> list[float]:
-    """Wait until containers have a health; return how long each of them took."""
+def wait_for_health(ids: Sequence[str], status: str, seconds: float = 90) -> list[float]:
+    """Wait until containers have a health status; return the seconds that each of them took."""
     began = time.monotonic()
     took: dict[str, float] = {}
 
@@ -108,23 +108,23 @@ def become(ids: Sequence[str], status: str, seconds: float = 90) -> list[float]:
 
 
 def kill_and_start(*ids: str) -> list[float]:
-    """Kill containers, and start them again; return how long each took until it was healthy."""
+    """Kill and restart containers; return the seconds until each of them was healthy."""
     began = time.monotonic()
     docker("kill", "--signal", "KILL", *ids)
     docker("start", *ids)
-    passed = time.monotonic() - began
-    return [passed + each for each in become(ids, "healthy")]
+    elapsed = time.monotonic() - began
+    return [elapsed + each for each in wait_for_health(ids, "healthy")]
 
 
 def signal(name: str, *ids: str) -> None:
-    """Send STOP or CONT to all processes of containers; the engine itself reaches the first one only."""
+    """Send STOP or CONT to all processes of containers; `docker kill` signals only the first process of each."""
     docker("kill", "--signal", name, *ids)
     for container in ids:
-        with suppress(AssertionError):  # there is no shell in it, or no other process
+        with suppress(AssertionError):  # the container has no shell or no other process
             docker("exec", container, "sh", "-c", f"kill -{name} -1")
 
 
 def save_lines(container: str, path: Path) -> None:
-    """Write the lines that a container wrote to a file, as far as its rotated files have them."""
+    """Save the output of a container to a file, as far as it is in the rotated log files."""
     with path.open("wb") as file:
         subprocess.run(["docker", "logs", container], check=True, stdout=file, stderr=file)  # noqa: S607

@@ -1,4 +1,4 @@
-"""docs/proof.md: what `make prove-stack` found, as tables."""
+"""docs/proof.md: the results of `make prove-stack` as tables."""
 
 import os
 import time
@@ -6,41 +6,41 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.stack.sets import Compared
+from tests.stack.comparison import Comparison
 
 PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
 
 _HEAD = """\
-# What holds when parts of the stack fail
+# Failures of parts of the stack: test results
 
-Written by `make prove-stack` on {day}, in {minutes:.0f} minutes on {cores} cores with a load of {load:.0f} at its end:
-the whole of docker-compose.yml with three replicas of the service and payments, {users} requests a second at
-`LOG_LEVEL=debug`, unless a row says otherwise. The command fails if something is missing, twice, or not as promised;
-how fast things are is promised only on a machine that has nothing else to do.
+Written by `make prove-stack` on {day}, in {minutes:.0f} minutes on {cores} cores with a load average of {load:.0f}
+at the end. The stack is the whole docker-compose.yml with three replicas of the service and {users} requests per second
+at `LOG_LEVEL=debug`, except where a row has a different load. The command fails if lines are missing or stored twice,
+or if a promise is broken. Promises about time apply only to an idle machine.
 
 """
 
 
-_CALM = 3  # processes that want to run, for each core
+_MAX_LOAD = 3  # load average per core
 
 
-def calm() -> bool:
-    """Whether this machine has little else to do, so that a wall clock says something."""
-    return os.getloadavg()[0] < _CALM * (os.cpu_count() or 1)
+def is_idle() -> bool:
+    """Return whether the machine is idle enough for measurements of time."""
+    return os.getloadavg()[0] < _MAX_LOAD * (os.cpu_count() or 1)
 
 
 class Report:
-    """Tables, in the order in which they were begun."""
+    """Tables, in the order in which they were added."""
 
     def __init__(self, users: int) -> None:
-        """Begin with none."""
+        """Create an empty report; `users` is the number of users of the load."""
         self._users = users
         self._began = time.monotonic()
         self._tables: dict[str, tuple[str, Sequence[str], list[Sequence[str]]]] = {}
 
-    def table(self, title: str, head: Sequence[str], words: str) -> None:
-        """Begin a table; `words` say what it is about."""
-        self._tables[title] = (words, head, [])
+    def table(self, title: str, head: Sequence[str], description: str) -> None:
+        """Add a table without rows."""
+        self._tables[title] = (description, head, [])
 
     def row(self, title: str, *cells: object) -> None:
         """Add a row to a table."""
@@ -48,9 +48,10 @@ class Report:
         self._tables[title][2].append(row)
         print(f"{title}: {' | '.join(row)}", flush=True)
 
-    def lines(self, what: str, found: Compared) -> None:
-        """Add a row about lines."""
-        self.row(LINES, what, f"{found.written:,}", f"{found.stored:,}", found.missing, found.twice, f"{found.again:,}")
+    def lines(self, scenario: str, result: Comparison) -> None:
+        """Add a row to the table of lines."""
+        counts = f"{result.written:,}", f"{result.stored:,}", result.missing, result.duplicates, f"{result.recounted:,}"
+        self.row(LINES, scenario, *counts)
 
     def write(self) -> None:
         """Write the page."""
@@ -62,10 +63,10 @@ class Report:
             load=os.getloadavg()[0],
             users=self._users,
         )
-        for title, (words, head, rows) in self._tables.items():
+        for title, (description, head, rows) in self._tables.items():
             cells = [head, ["---"] * len(head), *rows]
             text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-            page += f"## {title}\n\n{words}\n\n{text}\n\n"
+            page += f"## {title}\n\n{description}\n\n{text}\n\n"
         PAGE.write_text(page.rstrip() + "\n")
 
 
@@ -73,25 +74,26 @@ LINES, KILLS, HEALTH, FIGURES = "Lines", "Kills", "Health", "Further figures"
 
 
 def new(users: int) -> Report:
-    """Return a report with its tables."""
+    """Return a report with empty tables."""
     report = Report(users)
     report.table(
         LINES,
-        ["while", "lines written", "in Loki", "missing", "twice", "counted again"],
-        "Two sets, compared by the whole text of each line: what `docker logs` has, and what Loki returns. *Counted "
-        "again* is what `count_over_time` counts beyond that: Alloy that was killed reads five minutes again, and "
-        "Loki shows such a line once, but counts some of them twice.",
+        ["scenario", "lines written", "in Loki", "missing", "stored twice", "counted twice"],
+        "Compares the output of `docker logs` with the lines that Loki returns, by the whole text of each line. "
+        "*Counted twice* is how many more lines `count_over_time` counts: after a crash, Alloy reads the last five "
+        "minutes again; Loki shows each of these lines once, but counts some of them twice.",
     )
     report.table(
         KILLS,
-        ["killed (SIGKILL)", "times", "healthy again after, at most (s)"],
-        "Each was started again at once.",
+        ["killed (SIGKILL)", "times", "maximum time until healthy (s)"],
+        "Each container was restarted immediately.",
     )
     report.table(
         HEALTH,
-        ["what hangs (SIGSTOP)", "who is unhealthy", "after (s)", "healthy again after (s)"],
-        "A service is unhealthy when it cannot do its own work. Grafana shows, and Alloy carries: they need what they "
-        "ask. Prometheus and the load measure: a target that does not answer is a result. No container restarted.",
+        ["frozen (SIGSTOP)", "unhealthy", "after (s)", "healthy again after (s)"],
+        "A service is unhealthy if it cannot do its work. Grafana and Alloy depend on the servers that they query or "
+        "send to. Prometheus and the load generator do not depend on their targets: they report a target that does "
+        "not respond. No container restarted.",
     )
-    report.table(FIGURES, ["what", "found"], "What else was held to a promise.")
+    report.table(FIGURES, ["figure", "result"], "Other measurements with a promise.")
     return report

@@ -1,4 +1,4 @@
-"""What the running stack shows, and to whom."""
+"""Access to the running stack."""
 
 import re
 import subprocess
@@ -13,22 +13,22 @@ SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
 
 
 @pytest.mark.usefixtures("proof")
-def test_everything_listens_on_loopback() -> None:
-    """As the engine published it, and as the machine sees it."""
+def test_all_ports_are_on_loopback() -> None:
+    """Every published port listens on loopback only, according to Docker and to the machine."""
     ports: set[str] = set()
-    for container in engine.inspected(*engine.containers().values()):
+    for container in engine.inspect(*engine.containers().values()):
         assert container["HostConfig"]["NetworkMode"] != "host"
         for published in (container["NetworkSettings"]["Ports"] or {}).values():
             assert {"127.0.0.1"} >= {each["HostIp"] for each in published or []}
             ports |= {each["HostPort"] for each in published or []}
     listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout  # noqa: S607
-    seen = {tuple(row.split()[3].rsplit(":", 1)) for row in listening.splitlines()}
+    sockets = {tuple(row.split()[3].rsplit(":", 1)) for row in listening.splitlines()}
     assert ports
-    assert {("127.0.0.1", port) for port in ports} == {(host, port) for host, port in seen if port in ports}
+    assert {("127.0.0.1", port) for port in ports} == {(host, port) for host, port in sockets if port in ports}
 
 
-def test_nobody_writes_to_grafana(proof: Proof) -> None:
-    """Neither as anonymous nor as the admin whom everybody knows; and who that is, is refused as well."""
+def test_grafana_is_read_only(proof: Proof) -> None:
+    """Grafana rejects all writes, both anonymous and with the default admin account, and does not show user data."""
     with httpx2.Client(base_url=proof.stack.grafana or "") as client:
         dashboard = {"dashboard": {"uid": "mine", "title": "mine", "panels": []}, "overwrite": True}
         writes = [
@@ -50,55 +50,55 @@ def test_nobody_writes_to_grafana(proof: Proof) -> None:
             ("POST", "/api/user/using/1", None),
         ]
         for credentials in (None, ("admin", "admin"), ("admin", "")):
-            answers = [client.request(method, path, json=body, auth=credentials) for method, path, body in writes]
-            assert {401, 403, 404} >= {each.status_code for each in answers}
+            responses = [client.request(method, path, json=body, auth=credentials) for method, path, body in writes]
+            assert {401, 403, 404} >= {each.status_code for each in responses}
             assert {401, 403, 404} >= {client.get("/api/user", auth=credentials).status_code}
         assert 200 == client.get("/api/dashboards/uid/service").status_code
 
 
 @pytest.mark.usefixtures("proof")
-def test_the_engine_answers_five_questions() -> None:
-    """Alloy may list containers and read their lines; whatever else it asks of the engine's API is refused."""
+def test_proxy_allows_only_reading_logs() -> None:
+    """Alloy may list containers and read their logs; the proxy rejects all other requests to the Docker API."""
 
-    def ask(method: str, path: str) -> str:
-        request = f'printf "{method} {path} HTTP/1.0\\r\\n\\r\\n" >&3; read -r _ code _ <&3; echo $code'
-        words = f"exec 3<>/dev/tcp/docker-socket-proxy/2375; {request}"
-        return engine.inside("alloy", "bash", "-c", words).strip()
+    def request(method: str, path: str) -> str:
+        command = f'printf "{method} {path} HTTP/1.0\\r\\n\\r\\n" >&3; read -r _ code _ <&3; echo $code'
+        script = f"exec 3<>/dev/tcp/docker-socket-proxy/2375; {command}"
+        return engine.execute("alloy", "bash", "-c", script).strip()
 
     name = engine.containers("api")["api-1"]
-    assert {"200"} == {ask("GET", path) for path in ("/_ping", "/containers/json", f"/containers/{name}/json")}
-    more = [
+    assert {"200"} == {request("GET", path) for path in ("/_ping", "/containers/json", f"/containers/{name}/json")}
+    forbidden = [
         ("GET", "/images/json"), ("GET", "/info"), ("GET", "/secrets"), ("GET", f"/containers/{name}/archive?path=/"),
         ("GET", f"/containers/{name}/export"), ("GET", "/containers/../images/json"), ("DELETE", f"/containers/{name}"),
         ("POST", f"/containers/{name}/exec"), ("POST", "/containers/create"), ("POST", f"/containers/{name}/kill"),
         ("PUT", f"/containers/{name}/archive?path=/"),
     ]  # fmt: skip
-    assert {"403", "405"} >= {ask(method, path) for method, path in more}
+    assert {"403", "405"} >= {request(method, path) for method, path in forbidden}
 
 
 @pytest.mark.usefixtures("proof")
-def test_no_one_else_reaches_the_engine() -> None:
-    """The proxy is on a network of its own, and its name is known to nobody but Alloy."""
+def test_only_alloy_reaches_the_proxy() -> None:
+    """The proxy is on a separate network, where only Alloy can resolve its name."""
     connect = "socket.create_connection(('docker-socket-proxy', 2375), 2)"
     code = f"import socket\ntry: {connect}\nexcept OSError: print('refused')"
     for service in ("api", "payments", "loadtest"):
-        assert "refused" in engine.inside(service, "python", "-c", code)
+        assert "refused" in engine.execute(service, "python", "-c", code)
 
 
 @pytest.mark.usefixtures("proof")
-def test_no_environment_has_a_secret() -> None:
-    """Whoever may ask the engine may read them."""
-    shown = {
+def test_environments_contain_no_secrets() -> None:
+    """Environment variables are visible to every client of the Docker API, so they contain no secrets."""
+    secrets = {
         entry
-        for container in engine.inspected(*engine.containers().values())
+        for container in engine.inspect(*engine.containers().values())
         for entry in container["Config"]["Env"] or []
         if SECRET.search(entry.partition("=")[0]) or re.search(r"://[^/@\s]+:[^/@\s]+@", entry)
     }
-    assert {"POSTGRES_PASSWORD_FILE=/proc/sys/kernel/random/uuid"} == shown
+    assert {"POSTGRES_PASSWORD_FILE=/proc/sys/kernel/random/uuid"} == secrets
 
 
 @pytest.mark.usefixtures("proof")
-def test_what_runs_is_what_is_pinned() -> None:
-    """Each container's image has the tag of the file."""
-    images = {container["Config"]["Image"] for container in engine.inspected(*engine.containers().values())}
+def test_images_are_pinned() -> None:
+    """Every running image has a version tag, or is built locally."""
+    images = {container["Config"]["Image"] for container in engine.inspect(*engine.containers().values())}
     assert all(re.search(r":v?\d+\.\d+|:local$", image) for image in images), images

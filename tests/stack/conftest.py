@@ -1,4 +1,4 @@
-"""A running stack: native processes that are started here, or with STACK=up the one of `docker compose up`."""
+"""A running stack: native processes, or the stack of `docker compose up` with STACK=up."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.stack.native import NativeStack, Stack
 
 @pytest.fixture(scope="session")
 def native() -> Iterator[NativeStack | None]:
-    """Return the native processes, for tests that change them; None where the stack is that of docker compose."""
+    """Return the native stack, for tests that change it; None if the stack is docker compose."""
     if os.environ.get("STACK") == "up":
         yield None
         return
@@ -25,13 +25,13 @@ def native() -> Iterator[NativeStack | None]:
 
 @pytest.fixture(scope="session")
 def stack(native: NativeStack | None) -> Stack:
-    """Return where the parts answer."""
+    """Return the addresses of the running stack."""
     return native.start() if native else Stack.published()
 
 
 @pytest.fixture
 def load(stack: Stack, tmp_path: Path) -> Iterator[None]:
-    """Make load with Locust, and the database slow for some users, until the test is done."""
+    """Run Locust, with a slow database for some users, until the end of the test."""
     fault = {"fault": "slow-query", "users": list(range(1, 9)), "seconds": 300, "delay_ms": 1000}
     with Processes(tmp_path) as processes:
         processes.start("load", locust(stack.api, 60, 30))

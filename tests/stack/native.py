@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml as native processes, with the same configuration files."""
+"""The stack as native processes, with the same configuration files as docker-compose.yml."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log"
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a running stack answer."""
+    """The addresses of a running stack."""
 
     api: str
     prometheus: str
@@ -40,19 +40,19 @@ class Stack:
 
 
 def server(name: str) -> Path:
-    """Return the path of a server's program; skip if there is none."""
+    """Return the path of a server program; skip the test if it is not installed."""
     for candidate in (SERVERS / name, shutil.which(name)):
         if candidate and Path(candidate).exists():
             return Path(candidate)
-    pytest.skip(f"{name} is neither in {SERVERS} nor on the PATH; make servers builds it")
+    pytest.skip(f"{name} is neither in {SERVERS} nor on the PATH: run make servers")
 
 
 class NativeStack:
-    """Starts the parts in order and knows their addresses; they stop with the `with` block."""
+    """A stack of native processes, which are stopped at the end of the `with` block."""
 
-    def __init__(self, *, hurry: bool = False) -> None:
-        """Make a folder for data and lines; in a `hurry`, stored lines are counted every few seconds."""
-        self._hurry = hurry
+    def __init__(self, *, quick_rules: bool = False) -> None:
+        """Create a folder for data and lines; with `quick_rules`, stored lines are counted every few seconds."""
+        self._hurry = quick_rules
         self.folder = short_folder()
         self.lines = self.folder / "lines"
         self.lines.mkdir()
@@ -62,17 +62,17 @@ class NativeStack:
         self._settings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        """Begin with nothing started."""
+        """Return this stack; nothing is started yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop everything; the services first, so that their last lines are carried."""
+        """Stop everything, the services first, so that their last lines are collected."""
         self.services.__exit__(None, None, None)
         self.servers.__exit__(None, None, None)
         shutil.rmtree(self.folder)
 
     def start(self) -> Stack:
-        """Start PostgreSQL, the services and the servers; return when all answer."""
+        """Start PostgreSQL, the services and the servers, and wait until all are ready."""
         self.start_services(start_postgres(self.servers))
         self.start_loki()
         self.start_alloy()
@@ -81,11 +81,11 @@ class NativeStack:
         return Stack(self.url("api"), self.url("prometheus"), self.url("loki"), grafana)
 
     def url(self, name: str) -> str:
-        """Return the address of a part, which keeps its port when it is started again."""
+        """Return the URL of a service or server, which keeps its port when it is restarted."""
         return f"http://{self._address(name)}"
 
     def environment(self) -> dict[str, str]:
-        """Return what the tour is told of it."""
+        """Return the environment variables of the tour."""
         parts = ("api", "prometheus", "loki", "alloy", "grafana")
         return {f"{part.upper()}_URL": self.url(part) for part in parts}
 
@@ -103,14 +103,14 @@ class NativeStack:
     def start_service(
         self, name: str, environment: Mapping[str, str] | None = None, among: Processes | None = None
     ) -> None:
-        """Start a service or one of its replicas, which is named for it; its lines come to those that it is among."""
+        """Start a service or a replica such as `api-2`; `among` are the processes whose folder gets its lines."""
         port = self.url(name).rpartition(":")[2]
         command = [sys.executable, "-m", "app", name.partition("-")[0]]
         settings = {**self._settings, "PORT": port, "LOG_LEVEL": "debug", **(environment or {})}
         (among or self.services).start(name, command, settings)
 
     def start_loki(self) -> None:
-        """Start Loki with the shipped file; its ports and its folder are others here."""
+        """Start Loki with the shipped configuration, but different ports and folders."""
         host, port = self._address("loki").split(":")
         command: list[str | Path] = [
             server("loki"), "-config.file", ROOT / "loki/loki.yml", "-config.expand-env=true",
@@ -127,7 +127,7 @@ class NativeStack:
         self.servers.answers("loki", f"{self.url('loki')}/ready")
 
     def start_alloy(self) -> None:
-        """Start Alloy with the shipped pipeline, which reads files here."""
+        """Start Alloy with the shipped pipeline, which reads from files."""
         config = self.folder / "alloy"
         config.mkdir(exist_ok=True)
         for name in ("pipeline.alloy", "files.alloy"):
@@ -141,16 +141,16 @@ class NativeStack:
         self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
 
     def start_prometheus(self, api: str = "api", *, exemplars: bool = True) -> None:
-        """Start Prometheus with the shipped file; its targets are the native processes, and `api` is the service."""
+        """Start Prometheus with the shipped configuration; `api` replaces the name of the service in its targets."""
         config = self.folder / "prometheus"
         (config / "scrape").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "prometheus/prometheus.yml", config)
         self._copy_rules("prometheus/rules", "prometheus/rules")
         targets: dict[str, list[str]] = {}
         for name in SERVICES:
-            where = name.replace("api", api)
-            targets.setdefault(name.partition("-")[0], []).append(self._address(where))
-        jobs = [{"job_name": job, "static_configs": [{"targets": found}]} for job, found in targets.items()]
+            address = self._address(name.replace("api", api))
+            targets.setdefault(name.partition("-")[0], []).append(address)
+        jobs = [{"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()]
         (config / "scrape" / "native.yml").write_text(json.dumps({"scrape_configs": jobs}))  # JSON is YAML
         command: list[str | Path] = [
             server("prometheus"), f"--config.file={config}/prometheus.yml", f"--storage.tsdb.path={config}/data",
@@ -161,25 +161,25 @@ class NativeStack:
         self.servers.start("prometheus", command)
         self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
 
-    def _copy_rules(self, shipped: str, here: str) -> None:
-        shutil.copytree(ROOT / shipped, self.folder / here, dirs_exist_ok=True)
-        for file in (self.folder / here).rglob("lines.yml") if self._hurry else ():
+    def _copy_rules(self, source: str, target: str) -> None:
+        shutil.copytree(ROOT / source, self.folder / target, dirs_exist_ok=True)
+        for file in (self.folder / target).rglob("lines.yml") if self._hurry else ():
             text = file.read_text()
-            for usual, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
-                text = text.replace(usual, quick)
+            for original, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
+                text = text.replace(original, quick)
             file.write_text(text)
 
     def scrape(self, name: str, job: Mapping[str, object]) -> None:
-        """Let Prometheus scrape another service, which was started as `name`; its address is not that of `job`."""
+        """Add the service that was started as `name` to Prometheus, with its real address instead of that in `job`."""
         config = {"scrape_configs": [{**job, "static_configs": [{"targets": [self._address(name)]}]}]}
         file = self.folder / "prometheus" / "scrape" / f"{name}.yml"
         file.write_text(json.dumps(config))
         self.servers.signal("prometheus", signal.SIGHUP)
 
-    def start_grafana(self, ready: str = "/api/dashboards/uid/service", **other: str) -> str | None:
-        """Start Grafana with the shipped files, where `GRAFANA_HOME` names a built one; it is in no registry.
+    def start_grafana(self, ready: str = "/api/dashboards/uid/service", **overrides: str) -> str | None:
+        """Start Grafana from `GRAFANA_HOME` with the shipped files; return None if the variable is not set.
 
-        It is there when it answers at `ready`; `other` are variables that are not as shipped.
+        Wait until it responds at `ready`; `overrides` replace environment variables of docker-compose.yml.
         """
         if not (home := os.environ.get("GRAFANA_HOME")):
             return None
@@ -195,7 +195,7 @@ class NativeStack:
             "GF_SERVER_ROOT_URL": f"{self.url('grafana')}/",
             "GF_SERVER_HTTP_ADDR": host,
             "GF_SERVER_HTTP_PORT": port,
-            **other,
+            **overrides,
         }
         self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
         self.servers.answers("grafana", f"{self.url('grafana')}{ready}")

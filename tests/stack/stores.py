@@ -1,4 +1,4 @@
-"""What Loki and Prometheus answer, as the tests of the stack ask them."""
+"""Query Loki and Prometheus."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from tests.emitted import Line
 
 
 class StoredLine(NamedTuple):
-    """A line in Loki: its labels and structured metadata in one, as Loki answers, and its fields."""
+    """A line in Loki. As in Loki's responses, `labels` include structured metadata."""
 
     labels: dict[str, str]
     fields: Line
@@ -26,7 +26,7 @@ class Exemplar(NamedTuple):
 
 
 def lines(loki: str, query: str, minutes: float = 15) -> list[StoredLine]:
-    """Return the lines that a LogQL query finds, the earliest first."""
+    """Return the lines of a LogQL query, in the order of their timestamps."""
     now = time.time()
     parameters: dict[str, str | float] = {
         "query": query,
@@ -50,7 +50,7 @@ def lines_of(loki: str, trace_id: str) -> list[StoredLine]:
 
 
 def series(loki: str, query: str) -> list[dict[str, str]]:
-    """Return the label sets of the streams that a selector finds."""
+    """Return the labels of all streams that match a selector."""
     now = time.time()
     parameters: dict[str, str | float] = {"match[]": query, "start": now - 900, "end": now + 60}
     found: list[dict[str, str]] = (
@@ -60,7 +60,7 @@ def series(loki: str, query: str) -> list[dict[str, str]]:
 
 
 def exemplars(prometheus: str, since: float, until: float | None = None) -> list[Exemplar]:
-    """Return the exemplars of the latency that were observed since a time, and until another."""
+    """Return the exemplars of the latency histogram in a time range."""
     query: dict[str, str | float] = {
         "query": "http_request_duration_seconds_bucket",
         "start": since,

@@ -1,4 +1,4 @@
-"""The alerts as they are shipped, in a real Prometheus and by real faults; a minute stands for an hour."""
+"""The shipped alerts in a real Prometheus with real faults. Windows are shortened: an hour becomes a minute."""
 
 import json
 import re
@@ -26,16 +26,16 @@ FAULTS = {
 }
 
 
-def shortened(rules: str) -> str:
-    """Make each window a sixtieth of what it is; one that is not known is an error."""
+def shorten(rules: str) -> str:
+    """Divide each window by 60; raise `KeyError` for an unknown window."""
     return re.sub(r"\[([^\]]+)\]", lambda window: f"[{SHORTER[window[1]]}]", rules)
 
 
 @pytest.fixture(scope="module")
 def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a second Prometheus with short windows, while the service has 8 requests a second."""
+    """Run a second Prometheus with short windows, while the service gets 8 requests per second."""
     folder = tmp_path_factory.mktemp("alerts")
-    (folder / "rules.yml").write_text(shortened((ROOT / "prometheus/rules/slo.yml").read_text()))
+    (folder / "rules.yml").write_text(shorten((ROOT / "prometheus/rules/slo.yml").read_text()))
     target = stack.api.removeprefix("http://")
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -60,41 +60,41 @@ def firing(prometheus: str) -> dict[str, dict[str, Any]]:
     return {alert["labels"]["alertname"]: alert for alert in alerts if alert["state"] == "firing"}
 
 
-def answer(stack: Stack, language: str, query: str) -> object:
-    """Ask a query of a runbook, of the stores that its reader has."""
+def run_query(stack: Stack, language: str, query: str) -> object:
+    """Run a query of a runbook, and return its result."""
     if language == "promql":
         return stores.query(stack.prometheus, query)
     parameters = {"query": query, "since": "10m", "limit": "10"}
-    found = httpx2.get(f"{stack.loki}/loki/api/v1/query_range", params=parameters, timeout=30)
-    return found.raise_for_status().json()["data"]["result"]
+    response = httpx2.get(f"{stack.loki}/loki/api/v1/query_range", params=parameters, timeout=30)
+    return response.raise_for_status().json()["data"]["result"]
 
 
-def test_a_shortened_file_has_no_long_window_left() -> None:
-    """What is tested below is what is shipped, but for its windows: each of them, and nothing else, is shorter."""
+def test_shortened_rules_differ_only_in_windows() -> None:
+    """The rules in these tests are the shipped ones with shorter windows, and they contain all alerts."""
     shipped = (ROOT / "prometheus/rules/slo.yml").read_text()
-    windows = re.findall(r"\[(\w+)\]", shortened(shipped))
+    windows = re.findall(r"\[(\w+)\]", shorten(shipped))
 
     assert set(SHORTER.values()) == set(windows)
-    assert re.sub(r"\[\w+\]", "", shipped) == re.sub(r"\[\w+\]", "", shortened(shipped))
+    assert re.sub(r"\[\w+\]", "", shipped) == re.sub(r"\[\w+\]", "", shorten(shipped))
     with pytest.raises(KeyError):
-        shortened("rate(x[3d])")
+        shorten("rate(x[3d])")
     alerts = [rule for group in yaml.safe_load(shipped)["groups"] for rule in group["rules"] if "alert" in rule]
     assert set(FAULTS) == {alert["alert"] for alert in alerts} == set(RUNBOOKS)
 
 
 @pytest.mark.parametrize("alert", FAULTS)
-def test_an_alert_fires_by_a_real_fault_and_ends(alert: str, stack: Stack, prometheus: str) -> None:
-    """Not yet, now, over; and while it fires, every query of its runbook finds something."""
+def test_alert_fires_and_resolves(alert: str, stack: Stack, prometheus: str) -> None:
+    """A fault fires the alert, its end resolves the alert, and meanwhile all queries of the runbook have results."""
     requests = 'instance_slo:requests_total{slo="availability"} > 0'
-    eventually(lambda: stores.query(prometheus, requests), "requests that count", seconds=60)
-    eventually(lambda: alert not in firing(prometheus), "quiet before the fault", seconds=300)
+    eventually(lambda: stores.query(prometheus, requests), "counted requests", seconds=60)
+    eventually(lambda: alert not in firing(prometheus), "no alert before the fault", seconds=300)
 
     httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=FAULT_HEADERS, timeout=60).raise_for_status()
     found = eventually(lambda: firing(prometheus).get(alert), f"{alert}", seconds=300)
     assert {"alertname": alert, "job": "api", "severity": "page"}.items() <= found["labels"].items()
     assert "Requests to api " in found["annotations"]["description"]
     for language, query in queries(alert):
-        eventually(partial(answer, stack, language, query), f"an answer to {query}", seconds=60)
+        eventually(partial(run_query, stack, language, query), f"a result of {query}", seconds=60)
 
     httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
     eventually(lambda: alert not in firing(prometheus), f"the end of {alert}", seconds=300)

@@ -1,6 +1,6 @@
-"""Whatever is killed, the lines that were written are the lines that are stored: none is missing, none is there twice.
+"""After kills, every written line is stored exactly once.
 
-The short form of `make prove-stack`, with native processes.
+This is a short version of `make prove-stack` with native processes.
 """
 
 import json
@@ -21,18 +21,18 @@ from tests.load import locust
 from tests.postgres import serve_postgres
 from tests.processes import Processes
 from tests.services import unavailable
-from tests.stack import sets, stores
+from tests.stack import comparison, stores
 from tests.stack.native import SERVICES, NativeStack
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("STACK") == "up", reason="kills its own native stack; make prove-stack kills that of docker compose"
+    os.environ.get("STACK") == "up", reason="kills a separate native stack; make prove-stack kills containers"
 )
 
 
 @pytest.fixture(scope="module")
 def native() -> Iterator[NativeStack]:
-    """Run a stack that nobody else uses."""
+    """Run a separate stack, because the tests kill its processes."""
     with NativeStack() as started:
         started.start()
         yield started
@@ -46,7 +46,7 @@ def began() -> float:
 
 @contextmanager
 def load(native: NativeStack, folder: Path, users: int) -> Iterator[None]:
-    """Make a request a second for each user, at all replicas in turn, until the block ends."""
+    """Send one request per second and user to the replicas until the `with` block ends."""
     hosts = [native.url(name) for name in SERVICES if name != "payments"]
     with Processes(folder) as processes:
         for number, host in enumerate(hosts):
@@ -54,20 +54,20 @@ def load(native: NativeStack, folder: Path, users: int) -> Iterator[None]:
         yield
 
 
-def compared(native: NativeStack, began: float) -> sets.Compared:
-    """Wait until all is stored, and compare."""
+def compare_lines(native: NativeStack, began: float) -> comparison.Comparison:
+    """Wait until all lines are stored, and compare them with the written ones."""
     lines = [line for name in SERVICES for line in native.services.output(name).read_text().splitlines()]
     loki = native.url("loki")
-    sets.settled(loki)
+    comparison.wait_until_settled(loki)
     now = time.time()
-    stored = sets.stored_lines(loki, sets.OURS, began, now)
-    return sets.compare(lines, stored, sets.counted_lines(loki, sets.OURS, began, now))
+    stored = comparison.stored_lines(loki, comparison.OURS, began, now)
+    return comparison.compare(lines, stored, comparison.counted_lines(loki, comparison.OURS, began, now))
 
 
 def test_servers_are_killed(
     native: NativeStack, began: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Alloy, Loki and Prometheus three times each under load, then Loki is away for 20 s: all lines are there, once."""
+    """All lines are stored once after three kills of Alloy, Loki and Prometheus and 20 s without Loki."""
     starts: dict[str, Callable[[], None]] = {
         "alloy": native.start_alloy,
         "loki": native.start_loki,
@@ -84,7 +84,7 @@ def test_servers_are_killed(
         time.sleep(20)
         native.start_loki()
 
-    found = compared(native, began)
+    found = compare_lines(native, began)
     with capsys.disabled():
         print(f"\n{found}")
     assert found.equal
@@ -92,7 +92,7 @@ def test_servers_are_killed(
 
 
 def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Only requests that were in flight have no line, and `triage reconcile` says how many."""
+    """Only requests in flight have no line, and `triage reconcile` lists exactly these."""
     record = tmp_path / "requests.jsonl"
     host = native.url("api-2")
     with Processes(tmp_path) as processes:
@@ -110,26 +110,26 @@ def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest
     files = (f"--jsonl={file}" for file in (record, native.services.output("api-2")))
     command = [sys.executable, "-m", "triage", "reconcile", "--json", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    told = json.loads(done.stdout)["sent"]
+    reconciled = json.loads(done.stdout)["sent"]
     with capsys.disabled():
-        print(f"\nof {len(sent)} requests {len(missing)} have no line; triage: {len(told['unknown'])} unknown, "
-              f"{len(told['never_arrived'])} never arrived")  # fmt: skip
-    assert [] == told["differences"]
+        print(f"\nof {len(sent)} requests {len(missing)} have no line; triage: {len(reconciled['unknown'])} unknown, "
+              f"{len(reconciled['never_arrived'])} never arrived")  # fmt: skip
+    assert [] == reconciled["differences"]
     assert missing
-    assert missing == {*told["unknown"], *told["never_arrived"]} - logged
-    # A user has one request at a time, so those that were answered and have no line were on their way out.
+    assert missing == {*reconciled["unknown"], *reconciled["never_arrived"]} - logged
+    # Each user sends one request at a time, so at most one response per user was sent before its line was written.
     assert 60 >= len([name for name in missing if sent[name]["status"] is not None])
 
 
 def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixture[str]) -> None:
-    """Clear 503s, with an id whose line says what happened; and when it is back, so is the service."""
+    """Responses are 503 with a trace id, its line names the cause, and the service recovers with the database."""
     url = f"{native.url('api')}/users/17"
     os.killpg(native.servers.pid("postgres"), signal.SIGKILL)
     native.servers.wait("postgres")
-    answer = eventually(lambda: unavailable(url), "a 503")
-    assert "application/problem+json" == answer.headers["content-type"]
-    trace_id = answer.headers["x-trace-id"]
-    assert trace_id in answer.text
+    response = eventually(lambda: unavailable(url), "a 503")
+    assert "application/problem+json" == response.headers["content-type"]
+    trace_id = response.headers["x-trace-id"]
+    assert trace_id in response.text
 
     def failed() -> list[Line]:
         found = stores.lines_of(native.url("loki"), trace_id)
@@ -140,6 +140,6 @@ def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixtu
 
     serve_postgres(native.servers)
     began = time.monotonic()
-    eventually(lambda: httpx2.get(url).status_code == 200, "the service to be back")
+    eventually(lambda: httpx2.get(url).status_code == 200, "the recovery of the service")
     with capsys.disabled():
-        print(f"\nback {time.monotonic() - began:.2f} s after PostgreSQL was started; {line['message']!r}")
+        print(f"\nrecovered {time.monotonic() - began:.2f} s after PostgreSQL was started; {line['message']!r}")

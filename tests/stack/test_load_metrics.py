@@ -1,4 +1,4 @@
-"""What the load pushes is what Prometheus says afterwards."""
+"""The metrics of the load generator in Prometheus."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,8 @@ from tests.services import Service, running
 from tests.stack.native import NativeStack
 
 
-def test_prometheus_knows_what_the_clients_saw(processes: Processes, payments: Service, tmp_path: Path) -> None:
-    """As many requests as the run made, by route and status, over both generators; nobody is left at its end."""
+def test_metrics_match_the_sent_requests(processes: Processes, payments: Service, tmp_path: Path) -> None:
+    """Request counts by route and status are those of both generators, and all gauges are 0 at the end."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/pushed.db", "PAYMENTS_URL": payments.url}
     with NativeStack() as stack, running(processes, "api", settings, "pushed") as service:
         stack.start_prometheus()
@@ -25,32 +25,32 @@ def test_prometheus_knows_what_the_clients_saw(processes: Processes, payments: S
             "--folder",
             str(tmp_path),
             "--run",
-            "tried",
+            "metrics",
         ]
-        nobody = f"http://127.0.0.1:{free_port()}"
-        environment = {"PROMETHEUS_URL": stack.url("prometheus"), "LOCUST_URL": nobody}
-        processes.start("pushing", [*command, "--workers", "2", "--seconds", "8"], environment)
-        assert 0 == processes.wait("pushing"), processes.last_lines("pushing")
+        no_locust = f"http://127.0.0.1:{free_port()}"
+        environment = {"PROMETHEUS_URL": stack.url("prometheus"), "LOCUST_URL": no_locust}
+        processes.start("run", [*command, "--workers", "2", "--seconds", "8"], environment)
+        assert 0 == processes.wait("run"), processes.last_lines("run")
 
-        asked = "sum by (job, method, route, status) (load_request_duration_seconds_count)"
-        counted = {
+        counts = "sum by (job, method, route, status) (load_request_duration_seconds_count)"
+        received = {
             (series["job"], series["method"], series["route"], series["status"]): value
-            for series, value in ask(stack, asked)
+            for series, value in query(stack, counts)
         }
         gauges = {
-            series["__name__"]: value for series, value in ask(stack, '{__name__=~"load_(rate|users|in_flight)"}')
+            series["__name__"]: value for series, value in query(stack, '{__name__=~"load_(rate|users|in_flight)"}')
         }
     sent: dict[tuple[str, ...], float] = {}
-    for file in tmp_path.glob("tried/sent-*.jsonl"):
+    for file in tmp_path.glob("metrics/sent-*.jsonl"):
         for line in parse(file.read_text()):
             if line["event"] == "request.sent":
                 key = ("loadtest", line["method"], line["route"], str(line["status"]))
                 sent[key] = sent.get(key, 0) + 1
     assert 100 < sum(sent.values())  # 160, unless the machine is too busy to send the last ones in time
-    assert sent == counted
+    assert sent == received
     assert {"load_rate": 0, "load_users": 0, "load_in_flight": 0} == gauges
 
 
-def ask(stack: NativeStack, query: str) -> list[tuple[dict[str, str], float]]:
-    answer = httpx2.get(f"{stack.url('prometheus')}/api/v1/query", params={"query": query}).json()
-    return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+def query(stack: NativeStack, expr: str) -> list[tuple[dict[str, str], float]]:
+    response = httpx2.get(f"{stack.url('prometheus')}/api/v1/query", params={"query": expr}).json()
+    return [(row["metric"], float(row["value"][1])) for row in response["data"]["result"]]

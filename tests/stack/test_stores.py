@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack import filled
+from tests.stack import preloaded
 from tests.triage.fake_service import RUN, T0, FakeService, sent, write
 from tests.triage.incidents import requests, run
 from tests.triage.test_stores import (
@@ -55,8 +55,8 @@ def store_of(tmp_path: Path) -> Iterator[Callable[[Lines], Store]]:
         def fill(lines: Lines) -> Store:
             folder = tmp_path / str(next(number))
             folder.mkdir()
-            loki = stack.enter_context(HttpClient("Loki", stack.enter_context(filled.loki(folder, lines)), 60))
-            url = stack.enter_context(filled.prometheus(folder, lines))
+            loki = stack.enter_context(HttpClient("Loki", stack.enter_context(preloaded.loki(folder, lines)), 60))
+            url = stack.enter_context(preloaded.prometheus(folder, lines))
             prometheus = stack.enter_context(HttpClient("Prometheus", url))
             return StackStore(loki, prometheus, write(folder / "sent.jsonl", lines))
 

@@ -133,7 +133,7 @@ BROKEN: dict[str, tuple[Step, Broken]] = {
     "no Prometheus": (Step.SCRAPE, lambda stack: killed(stack, "prometheus", stack.start_prometheus)),
     "another target": (
         Step.SCRAPE,
-        lambda stack: restarted(stack, "prometheus", lambda: stack.start_prometheus("nobody"), stack.start_prometheus),
+        lambda stack: restarted(stack, "prometheus", lambda: stack.start_prometheus("unused"), stack.start_prometheus),
     ),
     "no exemplar storage": (
         Step.EXEMPLARS,
@@ -247,5 +247,5 @@ def test_stopped_container(service: str, step: Step) -> None:
     eventually(lambda: 0 == once()[0], "every step", seconds=60)
 
 
-def compose(*words: str) -> None:
-    subprocess.run(["docker", "compose", *words], cwd=ROOT, check=True, capture_output=True)  # noqa: S603, S607
+def compose(*arguments: str) -> None:
+    subprocess.run(["docker", "compose", *arguments], cwd=ROOT, check=True, capture_output=True)  # noqa: S603, S607

@@ -38,18 +38,20 @@ def shop(stack: Stack, native: NativeStack | None, tmp_path: Path) -> Iterator[s
 
 
 def test_your_service_is_on_the_dashboards(shop: str, stack: Stack) -> None:
-    """The box `service` has it, and its dots lead to its lines, without an edit of a dashboard."""
+    """The new service is in the variable `service`, and its exemplars have lines, without changes to a dashboard."""
     dashboard = ROOT / "grafana/dashboards/service.json"
-    (box,) = [entry for entry in json.loads(dashboard.read_text())["templating"]["list"] if entry["name"] == "service"]
-    (metric, label) = re.findall(r"label_values\((\w+), (\w+)\)", box["query"]["query"])[0]
+    (variable,) = [
+        entry for entry in json.loads(dashboard.read_text())["templating"]["list"] if entry["name"] == "service"
+    ]
+    (metric, label) = re.findall(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])[0]
     since = time.time()
 
-    def dot() -> stores.Exemplar | None:
+    def find_exemplar() -> stores.Exemplar | None:
         httpx2.get(f"{shop}/things/7").raise_for_status()
         found = [exemplar for exemplar in stores.exemplars(stack.prometheus, since) if exemplar.series["job"] == "shop"]
         return found[0] if found else None
 
-    exemplar = eventually(dot, "a dot of the shop", seconds=60)
+    exemplar = eventually(find_exemplar, "an exemplar of the shop", seconds=60)
     assert "shop" in {found["metric"][label] for found in stores.query(stack.prometheus, f"{metric}")}
     lines = eventually(lambda: stores.lines_of(stack.loki, exemplar.labels["trace_id"]), "its lines")
     assert {"shop"} == {line.labels["service_name"] for line in lines}

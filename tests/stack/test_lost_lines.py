@@ -1,4 +1,4 @@
-"""What no component of the pipeline knows: how many of the lines that were written are stored."""
+"""The metric for lost lines: the ratio of stored to written lines."""
 
 import os
 from collections.abc import Iterator
@@ -6,30 +6,30 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.stack import sets, stores
+from tests.stack import comparison, stores
 from tests.stack.native import SERVICES, NativeStack
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.skipif(os.environ.get("STACK") == "up", reason="loses lines of a native stack of its own")
+pytestmark = pytest.mark.skipif(os.environ.get("STACK") == "up", reason="loses lines of a separate native stack")
 
 
 @pytest.fixture
 def native() -> Iterator[NativeStack]:
-    """Run a stack that nobody else uses."""
-    with NativeStack(hurry=True) as started:
+    """Run a separate stack, because the test loses lines."""
+    with NativeStack(quick_rules=True) as started:
         stack = started.start()
         eventually(lambda: len(stores.query(stack.prometheus, "log_records_total > 0")) >= len(SERVICES), "scrapes")
         yield started
 
 
-def test_lines_that_never_came_show(native: NativeStack, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines are lost where no component sees it, as by a rotation: the ratio of their service says how many."""
+def test_lost_lines_lower_the_ratio(native: NativeStack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that are lost before Alloy reads them, for example by a log rotation, lower the ratio of their service."""
     output = native.services.output("payments")
-    ask(native, 300)
-    sets.settled(native.url("loki"))
+    send_requests(native, 300)
+    comparison.wait_until_settled(native.url("loki"))
     native.servers.stop("alloy")
     kept = output.read_text().count("\n")
-    ask(native, 100)
+    send_requests(native, 100)
     written = output.read_text().count("\n")
     os.truncate(output, 0)
     native.start_alloy()
@@ -45,7 +45,7 @@ def test_lines_that_never_came_show(native: NativeStack, capsys: pytest.CaptureF
     assert ratios()["api"] == pytest.approx(1, abs=0.02)
 
 
-def ask(native: NativeStack, times: int) -> None:
-    """Ask payments for something that makes a line."""
+def send_requests(native: NativeStack, times: int) -> None:
+    """Send requests to payments, each of which writes a line."""
     for _ in range(times):
         httpx2.get(f"{native.url('payments')}/nothing")

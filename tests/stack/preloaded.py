@@ -1,4 +1,4 @@
-"""Real servers that hold lines and samples of a test's making."""
+"""Real servers with lines and samples from a test."""
 
 import json
 from collections import defaultdict
@@ -23,7 +23,7 @@ def at(line: Line) -> float:
 
 @contextmanager
 def loki(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
-    """Start a Loki with the shipped file, and give it these lines; yield its address."""
+    """Start Loki with the shipped configuration and push these lines; yield its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     command: list[str | Path] = [
         server("loki"), "-config.file", ROOT / "loki/loki.yml", "-config.expand-env=true",
@@ -54,7 +54,7 @@ def _streams(lines: Iterable[Line]) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def prometheus(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
-    """Start a Prometheus without targets, and give it the samples among these lines; yield its address."""
+    """Start Prometheus without targets and push the samples among these lines; yield its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     config = folder / "empty.yml"
     config.write_text("{}\n")
@@ -67,26 +67,26 @@ def prometheus(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
         processes.start("prometheus", command)
         processes.answers("prometheus", f"{url}/-/ready")
         samples = [line for line in lines if line.get("le") is not None]
-        for _, together in groupby(sorted(samples, key=at), key=at):
-            body = {"resourceMetrics": list(_resources(list(together)))}
+        for _, simultaneous in groupby(sorted(samples, key=at), key=at):
+            body = {"resourceMetrics": list(_resources(list(simultaneous)))}
             httpx2.post(f"{url}/api/v1/otlp/v1/metrics", json=body).raise_for_status()
         yield url
 
 
 def _resources(samples: Sequence[Line]) -> Iterator[Mapping[str, Any]]:
-    """Yield the samples of each instance at one time, in the format of OTLP."""
+    """Yield an OTLP resource with the samples of each instance; all samples have the same timestamp."""
     of_instance: dict[tuple[str, str], list[Line]] = defaultdict(list)
     for sample in samples:
         of_instance[sample["service"], sample["instance"]].append(sample)
-    for (service, instance), theirs in of_instance.items():
+    for (service, instance), instance_samples in of_instance.items():
         series: dict[tuple[tuple[str, str], ...], list[Line]] = defaultdict(list)
-        for sample in theirs:
+        for sample in instance_samples:
             series[tuple(sample["labels"].items())].append(sample)
         points = [_point(labels, of_series) for labels, of_series in series.items()]
         histogram = {"name": "http_request_duration_seconds", "histogram": {
             "aggregationTemporality": 2, "dataPoints": points}}  # fmt: skip
-        who = {"service.name": service, "service.instance.id": instance}
-        yield {"resource": {"attributes": _attributes(who)}, "scopeMetrics": [{"metrics": [histogram]}]}
+        resource = {"service.name": service, "service.instance.id": instance}
+        yield {"resource": {"attributes": _attributes(resource)}, "scopeMetrics": [{"metrics": [histogram]}]}
 
 
 def _point(labels: tuple[tuple[str, str], ...], samples: Sequence[Line]) -> Mapping[str, Any]:
@@ -100,9 +100,9 @@ def _point(labels: tuple[tuple[str, str], ...], samples: Sequence[Line]) -> Mapp
         "explicitBounds": [bound for bound, _ in ordered if bound != inf],
         "bucketCounts": [str(now - before) for before, now in pairwise(counts)],
         "exemplars": [
-            {"timeUnixNano": str(_nanoseconds(named["timestamp"])), "asDouble": named["value"],
-             "traceId": named["trace_id"], "spanId": named["span_id"]}
-            for _, sample in ordered if (named := sample["exemplar"])
+            {"timeUnixNano": str(_nanoseconds(exemplar["timestamp"])), "asDouble": exemplar["value"],
+             "traceId": exemplar["trace_id"], "spanId": exemplar["span_id"]}
+            for _, sample in ordered if (exemplar := sample["exemplar"])
         ],
     }  # fmt: skip
 

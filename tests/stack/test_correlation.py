@@ -1,4 +1,4 @@
-"""The walk without a browser: from an exemplar in Prometheus to the lines in Loki."""
+"""Exemplars and counters in Prometheus match the lines in Loki."""
 
 import time
 
@@ -12,8 +12,8 @@ from tests.waiting import eventually
 ORDER = {"user_id": 17, "sku": "mug", "quantity": 1}
 
 
-def test_the_lines_of_both_services_are_found_by_one_id(stack: Stack) -> None:
-    """An order's id, from the response's header, finds what the service and payments said, all of it, in order."""
+def test_trace_id_finds_lines_of_both_services(stack: Stack) -> None:
+    """The trace id in the response header finds all lines of the service and of payments, in order."""
     trace_id = httpx2.post(f"{stack.api}/orders", json=ORDER).raise_for_status().headers["x-trace-id"]
 
     def both_finished() -> list[stores.StoredLine] | None:
@@ -28,8 +28,8 @@ def test_the_lines_of_both_services_are_found_by_one_id(stack: Stack) -> None:
     assert found == sorted(found, key=lambda line: line.fields["timestamp"])
 
 
-def test_labels_and_metadata_are_the_contract(stack: Stack) -> None:
-    """Contract 4: three labels, each the line's own word, and one metadatum; anything more would be more streams."""
+def test_labels_and_metadata(stack: Stack) -> None:
+    """A line has three labels with the values of its fields, and the trace id as structured metadata."""
     trace_id = httpx2.get(f"{stack.api}/users/17").headers["x-trace-id"]
     found = eventually(lambda: stores.lines_of(stack.loki, trace_id), "the lines")
 
@@ -45,10 +45,10 @@ def test_labels_and_metadata_are_the_contract(stack: Stack) -> None:
     assert {frozenset({"service_name", "instance", "level"})} == {frozenset(stream) for stream in streams}
 
 
-def test_a_fast_stream_stays_one(stack: Stack) -> None:
-    """Loki does not divide it: what is sent again after a crash would be shown twice, from two streams."""
+def test_fast_stream_is_not_split(stack: Stack) -> None:
+    """Loki does not split a fast stream, because lines that are sent twice would then be shown twice."""
     labels = {"service_name": "fast", "instance": "fast:1", "level": "info"}
-    until = time.monotonic() + 8  # Loki looks at rates every few seconds
+    until = time.monotonic() + 8  # Loki checks the rates every few seconds
     while time.monotonic() < until:
         values = [[str(time.time_ns()), "fast " * 50] for _ in range(5000)]
         body = {"streams": [{"stream": labels, "values": values}]}
@@ -57,7 +57,7 @@ def test_a_fast_stream_stays_one(stack: Stack) -> None:
     assert [labels] == stores.series(stack.loki, '{service_name="fast"}')
 
 
-def test_every_replica_is_a_target_under_the_name_in_its_lines(stack: Stack) -> None:
+def test_job_and_instance_match_the_lines(stack: Stack) -> None:
     """`job` and `instance` in Prometheus are `service` and `instance` in the lines."""
 
     def up() -> set[tuple[str, str]] | None:
@@ -76,7 +76,7 @@ def test_every_replica_is_a_target_under_the_name_in_its_lines(stack: Stack) -> 
 
 @pytest.mark.usefixtures("load")
 def test_every_exemplar_resolves(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever dot somebody clicks: there is one finished line of that span, with that duration, route and status."""
+    """Every exemplar has exactly one `request.finished` line, with the same duration, route and status."""
     began = time.time()
 
     def enough() -> list[stores.Exemplar] | None:
@@ -85,12 +85,12 @@ def test_every_exemplar_resolves(stack: Stack, capsys: pytest.CaptureFixture[str
         return found if len(found) >= 200 else None
 
     found = eventually(enough, "200 exemplars", seconds=300, pause=2)
-    dead = [exemplar for exemplar in found if not _resolves(stack, exemplar)]
+    unresolved = [exemplar for exemplar in found if not _resolves(stack, exemplar)]
     slow = sum(exemplar.value > 0.5 for exemplar in found)
     with capsys.disabled():
-        print(f"\n{len(found)} exemplars, {slow} of them over 500 ms; dead links: {len(dead)}")
+        print(f"\n{len(found)} exemplars, {slow} of them over 500 ms; unresolved: {len(unresolved)}")
 
-    assert [] == dead
+    assert [] == unresolved
     assert slow
 
 
@@ -111,18 +111,18 @@ def _resolves(stack: Stack, exemplar: stores.Exemplar) -> bool:
 
 
 def test_counters_and_lines_agree(stack: Stack) -> None:
-    """As many observations as finished lines: neither without the other, on the way or in the stores."""
-    marks = [f"count-{number}" for number in range(50)]
+    """The histogram has exactly one observation per `request.finished` line."""
+    request_ids = [f"count-{number}" for number in range(50)]
     labels = 'job="api",route="/orders/{order_id}",status="404"'
     count = f"sum(http_request_duration_seconds_count{{{labels}}}) or vector(0)"
     before = float(stores.query(stack.prometheus, count)[0]["value"][1])
-    for mark in marks:
-        httpx2.get(f"{stack.api}/orders/999999", headers={"X-Request-ID": mark})
+    for request_id in request_ids:
+        httpx2.get(f"{stack.api}/orders/999999", headers={"X-Request-ID": request_id})
 
     eventually(lambda: float(stores.query(stack.prometheus, count)[0]["value"][1]) - before == 50, "50 observations")
     query = '{service_name="api"} |= `"request_id":"count-` |= `request.finished`'
 
     def stored() -> bool:
-        return set(marks) <= {line.fields["request_id"] for line in stores.lines(stack.loki, query)}
+        return set(request_ids) <= {line.fields["request_id"] for line in stores.lines(stack.loki, query)}
 
     eventually(stored, "50 lines")

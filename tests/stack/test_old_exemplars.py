@@ -1,4 +1,4 @@
-"""A dot of six hours ago, which is as long as Prometheus keeps exemplars, still opens its lines."""
+"""An exemplar that is six hours old, as long as Prometheus keeps them, still has its lines."""
 
 import os
 import signal
@@ -16,17 +16,15 @@ from tests.waiting import eventually
 HOURS = 6
 OLD = "payments-old"
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("STACK") == "up", reason="starts a service whose clock is six hours late"
-)
+pytestmark = pytest.mark.skipif(os.environ.get("STACK") == "up", reason="starts a service with a wrong clock")
 
 
 @pytest.fixture
 def native() -> Iterator[NativeStack]:
-    """Run a stack in which one service lives six hours ago: its clock is late, and nobody else's."""
+    """Run a stack in which the clock of one service is six hours late."""
     found = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:
-        pytest.skip("libfaketime is not here; apt install libfaketime")
+        pytest.skip("libfaketime is not installed: run apt install libfaketime")
     with NativeStack() as started:
         started.start()
         late = {"LD_PRELOAD": str(found[0]), "FAKETIME": f"-{HOURS}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -36,8 +34,8 @@ def native() -> Iterator[NativeStack]:
         yield started
 
 
-def test_a_dot_of_six_hours_ago_opens_its_lines(native: NativeStack) -> None:
-    """Also after Prometheus and Loki began again, so that both had to read it back from their disks."""
+def test_old_exemplar_has_its_lines(native: NativeStack) -> None:
+    """Exemplar and lines are found before and after a restart of Prometheus and Loki, which read them from disk."""
     then = time.time() - HOURS * 3600
     httpx2.get(f"{native.url(OLD)}/nothing")
     query = f'{{service_name="payments",instance="{native.url(OLD).removeprefix("http://")}"}}'
@@ -50,7 +48,7 @@ def test_a_dot_of_six_hours_ago_opens_its_lines(native: NativeStack) -> None:
         return stores.lines(native.url("loki"), f'{query} | trace_id="{trace_id}"', minutes=HOURS * 60 + 5)
 
     before = eventually(exemplar, "the exemplar")
-    # Lines are written to the disk after two hours at most, and Loki looks for those of three hours ago there only.
+    # Loki writes lines to disk within two hours, and searches lines that are older than three hours only on disk.
 
     def flushed() -> list[stores.StoredLine]:
         httpx2.post(f"{native.url('loki')}/flush").raise_for_status()
@@ -61,9 +59,9 @@ def test_a_dot_of_six_hours_ago_opens_its_lines(native: NativeStack) -> None:
         native.servers.kill(name, signal.SIGTERM)
         start()
 
-    dot = eventually(exemplar, "the exemplar, read back")
-    assert before == dot
-    assert dot.time == pytest.approx(then, abs=60)
-    (line,) = eventually(lambda: lines(dot.labels["trace_id"]), "its lines, read back")
-    assert (dot.labels["span_id"], "request.finished") == (line.fields["span_id"], line.fields["event"])
-    assert dot.value == pytest.approx(line.fields["duration_ms"] / 1000, abs=0.001)
+    after = eventually(exemplar, "the exemplar after the restart")
+    assert before == after
+    assert after.time == pytest.approx(then, abs=60)
+    (line,) = eventually(lambda: lines(after.labels["trace_id"]), "its lines after the restart")
+    assert (after.labels["span_id"], "request.finished") == (line.fields["span_id"], line.fields["event"])
+    assert after.value == pytest.approx(line.fields["duration_ms"] / 1000, abs=0.001)

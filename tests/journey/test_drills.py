@@ -1,6 +1,6 @@
-"""The drills of docs/drills/, as they are written: from the home dashboard to the answers, and in how many clicks.
+"""The drills in docs/drills/: from the home dashboard to the answers, with the promised number of clicks.
 
-They come after the walk, which looks at the incidents of the load alone.
+They run after test_dashboards.py, which expects only the incidents of the load generator.
 """
 
 import re
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.journey.conftest import Visitor
-from tests.journey.test_walk import panel
+from tests.journey.test_dashboards import panel
 from tests.stack import stores
 from tests.stack.native import Stack
 from tests.waiting import eventually
@@ -21,20 +21,22 @@ USER, SKU = 42, "mug"
 
 
 @pytest.fixture
-def timeout(fresh: Stack) -> Iterator[str]:
-    """Let the database not answer for one user, who orders something; return the trace id of what came of it."""
+def timeout(stack: Stack) -> Iterator[str]:
+    """Send an order while the database does not answer for its user; return the trace id of the failed request."""
     fault = {"fault": "database-timeout", "users": [USER], "seconds": 120}
-    httpx2.post(f"{fresh.api}/faults", json=fault, headers=LAB).raise_for_status()
-    answer = httpx2.post(f"{fresh.api}/orders", json={"user_id": USER, "sku": SKU, "quantity": 3}, timeout=60)
-    assert 503 == answer.status_code
-    trace_id = answer.headers["x-trace-id"]
-    eventually(lambda: stores.lines(fresh.loki, f'{{service_name="api"}} |= `request.finished` |= `{trace_id}`'), "it")
+    httpx2.post(f"{stack.api}/faults", json=fault, headers=LAB).raise_for_status()
+    response = httpx2.post(f"{stack.api}/orders", json={"user_id": USER, "sku": SKU, "quantity": 3}, timeout=60)
+    assert 503 == response.status_code
+    trace_id = response.headers["x-trace-id"]
+    eventually(
+        lambda: stores.lines(stack.loki, f'{{service_name="api"}} |= `request.finished` |= `{trace_id}`'), "its line"
+    )
     yield trace_id
-    httpx2.delete(f"{fresh.api}/faults", headers=LAB).raise_for_status()
+    httpx2.delete(f"{stack.api}/faults", headers=LAB).raise_for_status()
 
 
 def test_database_timeout(visitor: Visitor, timeout: str) -> None:
-    """docs/drills/database-timeout.md: from the home dashboard to which user and which payload in three clicks."""
+    """docs/drills/database-timeout.md: from the home dashboard to the user and the payload in three clicks."""
     clicks = 0
 
     def click(target: Locator) -> None:
@@ -48,9 +50,9 @@ def test_database_timeout(visitor: Visitor, timeout: str) -> None:
     visitor.picture(page, "drill-1-the-errors", errors)
     click(errors.get_by_role("link", name=timeout))
 
-    facts = panel(page, "Request").first
-    expect(facts.get_by_text("503", exact=True)).to_be_visible()
-    expect(facts.get_by_role("link", name=str(USER), exact=True)).to_be_visible()
+    request = panel(page, "Request").first
+    expect(request.get_by_text("503", exact=True)).to_be_visible()
+    expect(request.get_by_role("link", name=str(USER), exact=True)).to_be_visible()
     lines = panel(page, "Lines of all services")
     failed = lines.locator('tr[class*="logs-row"]').filter(has_text=re.compile("DatabaseTimeout|Timeout"))
     expect(failed.last).to_be_visible()
