@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -101,7 +101,6 @@ def written(captured: Captured) -> str:
 ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "trace_id", "span_id"}
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     message=VALUES,
     args=st.lists(VALUES, max_size=3),
