@@ -112,7 +112,7 @@ def _page(effort: Effort) -> str:
     parts = [name for name in measured.rounds if name not in installed]
     return _PAGE.format(
         machine=report.machine(),
-        variants=report.table(["variant", "made of"], ([f"`{each.name}`", each.made_of] for each in VARIANTS)),
+        variants=report.table(["variant", "description"], ([f"`{each.name}`", each.description] for each in VARIANTS)),
         rounds=effort.rounds,
         requests=effort.requests,
         in_process=report.costs(installed.values(), measured.rounds, passed),

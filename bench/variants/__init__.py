@@ -17,7 +17,7 @@ class Variant(NamedTuple):
     """A way to instrument the application; `access_log` is whether uvicorn's access log writes its request lines."""
 
     name: str
-    made_of: str
+    description: str
     access_log: bool
 
     def build(self) -> Build:

@@ -1,1 +1,1 @@
-"""The walk in a browser, as a visitor."""
+"""Browser tests of the dashboards."""

@@ -29,7 +29,7 @@ def slow_exemplar(stack: Stack, request: pytest.FixtureRequest) -> stores.Exempl
 
     exemplar = eventually(latest, "a slow exemplar", seconds=400, pause=0.5)
     began = timestamp(stores.lines(stack.loki, '{service_name="loadtest"} |= `run.started`')[0])
-    first = min(dot.time for dot in stores.exemplars(stack.prometheus, began) if dot.value > 1)
+    first = min(each.time for each in stores.exemplars(stack.prometheus, began) if each.value > 1)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nthe first slow request ended {first - began:.0f} s after the load began")
     return exemplar
@@ -80,9 +80,9 @@ def test_exemplar_links_to_its_lines(visitor: Visitor, stack: Stack, slow_exempl
     """The highest exemplar is inside the panel, and one click opens the lines of its request."""
     page = visitor.open(f"{HOME}?time={slow_exemplar.time * SECOND:.0f}&time.window=300000")
     latency = panel(page, "Request latency")
-    dots = latency.get_by_test_id("data-testid Exemplar marker")
-    expect(dots.first).to_be_visible()
-    highest = min(dots.all(), key=lambda dot: bounding_box(dot)["y"])
+    markers = latency.get_by_test_id("data-testid Exemplar marker")
+    expect(markers.first).to_be_visible()
+    highest = min(markers.all(), key=lambda marker: bounding_box(marker)["y"])
     canvas, marker = bounding_box(latency.locator("canvas").first), bounding_box(highest)
     assert canvas["y"] < marker["y"]
     assert marker["y"] + marker["height"] < canvas["y"] + canvas["height"]
@@ -168,9 +168,9 @@ def test_unknown_trace_id(visitor: Visitor) -> None:
 def test_slow_exemplars_are_slow_requests(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
     """Even the lowest exemplar in the panel of slow requests took more than 500 ms."""
     page = visitor.open(f"{HOME}?time={slow_exemplar.time * SECOND:.0f}&time.window=300000")
-    dots = panel(page, "Slow requests only").get_by_test_id("data-testid Exemplar marker")
-    expect(dots.first).to_be_visible()
-    lowest = max(dots.all(), key=lambda dot: bounding_box(dot)["y"])
+    markers = panel(page, "Slow requests only").get_by_test_id("data-testid Exemplar marker")
+    expect(markers.first).to_be_visible()
+    lowest = max(markers.all(), key=lambda marker: bounding_box(marker)["y"])
     lowest.hover(force=True)  # another exemplar may cover it, which is a slow request, too
     href = page.get_by_role("link", name="Logs of this request").get_attribute("href") or ""
 
@@ -231,7 +231,7 @@ def test_all_replicas_are_shown(visitor: Visitor, stack: Stack) -> None:
 
 
 def test_time_range_without_requests(visitor: Visitor) -> None:
-    """All panels say that there were no requests."""
+    """All panels show a text for an empty time range."""
     page = visitor.open(f"{HOME}?from=now-2d&to=now-47h")
     for title in ("Slow requests only", "Latency breakdown", "Request rate by route", "Rate by replica"):
         expect(panel(page, title).get_by_text("No requests in this time.")).to_be_visible()

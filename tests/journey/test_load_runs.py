@@ -28,7 +28,10 @@ RUN_OPTIONS = (
     ("--seconds", "30", "--profile", "incident"),
     ("--seconds", "30"),
 )
-LAB, TIMEOUT = {"X-Fault-Lab": "walk"}, {"fault": "database-timeout", "users": list(range(1, 9)), "seconds": 20}
+LAB, TIMEOUT = (
+    {"X-Fault-Lab": "browser-tests"},
+    {"fault": "database-timeout", "users": list(range(1, 9)), "seconds": 20},
+)
 CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
 
 
@@ -105,7 +108,7 @@ def test_run_links_to_its_time_and_lines(visitor: Visitor, stack: Stack, verdict
 
 
 def test_time_range_without_runs(visitor: Visitor) -> None:
-    """All panels say that there was no load."""
+    """All panels show a text for an empty time range."""
     page = visitor.open(f"{LOAD_TEST}?from=now-2d&to=now-47h")
     expect(panel(page, "Latency: client").get_by_text("No requests in this time.")).to_be_visible()
     for title in ("Rate: asked for", "Where the client's time went", "Users, and requests in flight"):

@@ -99,7 +99,7 @@ def _forward(lines: Iterable[str], on_line: Callable[[str], None]) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
-    """Start the stack on empty volumes, with three replicas and no load; at the end, write the page and stop the stack."""
+    """Start the stack on empty volumes, with three replicas and no load; finally, write the page and stop it."""
     if not shutil.which("docker"):
         pytest.skip("docker is not installed")
     page = report.new(USERS)

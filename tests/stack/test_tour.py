@@ -163,7 +163,7 @@ def test_broken_step(loaded: NativeStack, case: str) -> None:
         {"LOKI_URL": "http://127.0.0.1:1"},
         {"GF_PATHS_PROVISIONING": "/nowhere", "GF_PATHS_DATA": "/tmp/nothing-provisioned"},  # noqa: S108
     ],
-    ids=["no Prometheus there", "no Loki there", "nothing provisioned"],
+    ids=["wrong Prometheus URL", "wrong Loki URL", "no provisioning"],
 )
 def test_broken_data_source(loaded: NativeStack, wrong: dict[str, str], tmp_path: Path) -> None:
     """Grafana that cannot query Prometheus or Loki is a broken step."""
