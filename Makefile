@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 
 .PHONY: help
 help: ## List the targets.
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-13s %s\n' "$$name" "$$does"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-17s %s\n' "$$name" "$$does"; done
 
 # Updated when the lock file changes.
 .venv/.ready: pyproject.toml uv.lock scripts/setup
