@@ -31,7 +31,7 @@ load: setup ## Run a measured load test and evaluate it; PROFILE=spike, LOOP=, R
 
 .PHONY: test
 test: setup ## Run all tests that need no servers and no network.
-	@$(PYTHON) -m pytest tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
+	@$(PYTHON) -m pytest -n auto --dist loadfile tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
 	  --ignore=tests/servers --ignore=tests/integrations --ignore=tests/test_install.py
 
 .PHONY: test-quick
