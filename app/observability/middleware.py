@@ -218,8 +218,9 @@ class _Cycle:
             fields["request_id"] = request_id
         if lag := self.middleware.lag_monitor.longest_block(self.started, ended):
             fields["loop_lag_ms"] = round(lag * 1000, 3)
-        for key, value in self.context.fields().items():
-            fields.setdefault(key, value)
+        if self.context.annotations or self.context.timings:
+            for key, value in self.context.fields().items():
+                fields.setdefault(key, value)
         return fields
 
     def with_ids(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
