@@ -4,20 +4,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from app.observability.testing import capture_logs
 from tests.emitted import Emitted
 from tests.postgres import start_postgres
 from tests.processes import Processes, short_folder
 from tests.services import Service, running
-
-# `make test-properties` runs the property tests with many more examples.
-settings.register_profile(
-    "default", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("default")
-settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=5_000)
 
 
 @pytest.fixture
