@@ -68,7 +68,7 @@ class JsonFormatter(OrjsonFormatter):
         """Add the fields of a record; `message_dict` is its message, if the message is a dictionary."""
         attributes = record.__dict__
         trace_id, span_id = attributes.get("trace_id"), attributes.get("span_id")
-        if trace_id is None or span_id is None:  # a record that `trace_record_factory` did not make
+        if trace_id is None or span_id is None:  # a record made before `add_ids_to_records`, or by other code
             trace = active_trace()
             trace_id, span_id = trace.trace_id, trace.span_id
         log_data["timestamp"] = format_timestamp(record.created)

@@ -153,7 +153,7 @@ def test_an_unhandled_error_is_logged_once(run: Run) -> None:
 
 
 def test_every_line_is_json(run: Run) -> None:
-    """Only the launcher prints text, where the documentation says so."""
+    """Only the launcher prints text, as documented."""
     text = [line for line in run.output.splitlines() if not line.startswith("{")]
     assert [] == [line for line in text if not any(re.match(pattern, line) for pattern in run.launcher)]
 

@@ -1,4 +1,4 @@
-"""Whatever is logged becomes one JSON object in one line of at most 8 KiB."""
+"""Every record becomes one JSON object in one line of at most 8 KiB."""
 
 import json
 import logging

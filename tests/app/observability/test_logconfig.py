@@ -50,7 +50,7 @@ def test_a_line_has_the_standard_fields(emitted: Emitted) -> None:
     ("number", "level"), [(5, "debug"), (20, "info"), (25, "info"), (35, "warning"), (45, "error"), (60, "critical")]
 )
 def test_levels_are_ranked_by_their_number(emitted: Emitted, number: int, level: str) -> None:
-    """Added and renamed levels keep their rank: a dashboard knows five names."""
+    """Added and renamed levels keep their rank: dashboards use five names."""
     configure_logging("tested", level=1, stream=emitted.stream)
     logger.log(number, "hello")
 

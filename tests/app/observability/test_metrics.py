@@ -120,7 +120,7 @@ async def test_a_registry_that_has_the_names_already_is_used_as_it_is() -> None:
     """Another library's metric of the same name stays, and the requests are answered."""
     registry = CollectorRegistry()
     GCCollector(registry=registry)
-    theirs = Histogram(NAME, "Somebody else's.", registry=registry)
+    theirs = Histogram(NAME, "A metric of another library.", registry=registry)
     await request(ObservabilityMiddleware(application, registry=registry))
 
     assert 0 == metric_value(f"{NAME}_count", registry)
