@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -10,6 +11,12 @@ from tests.emitted import Emitted
 from tests.postgres import start_postgres
 from tests.processes import Processes, short_folder
 from tests.services import Service, running
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist is not installed in all environments
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two workers per core, because many tests wait for processes."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture
