@@ -49,6 +49,8 @@ def fake_server() -> Iterator[FakeServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         fake.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, args=(0.01,), daemon=True
+        ).start()  # the poll interval delays the shutdown
         yield fake
         server.shutdown()

@@ -1,7 +1,6 @@
-"""The causes of slow requests are found; chance is not taken for a cause."""
+"""`triage explain` finds the causes of slow requests, and no cause if requests are slow by chance."""
 
 from collections.abc import Callable
-from math import comb
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from triage.explain import Explanation, decode, explain
 from triage.models import Window
 from triage.significance import binomial_tail, hypergeometric_tail
 
-SEEDS = range(20)
+SEEDS = range(4)
 
 Explain = Callable[..., Explanation]
 
@@ -30,50 +29,34 @@ def explained(store_lines: StoreLines) -> Explain:
 
 
 @pytest.mark.parametrize(("slow", "number"), [(5, 30), (15, 1200), (40, 1200), (120, 1200)])
-def test_chance_is_no_cause(explained: Explain, slow: int, number: int) -> None:
-    """Randomly slow requests have no cause, in any of the windows."""
-    found = {seed: explained(requests(seed, slow, number=number)) for seed in SEEDS}
-    named = {seed: each.causes for seed, each in found.items() if each.causes}
-    assert {} == named
-
-
-@pytest.mark.parametrize(("hits", "tries", "share"), [(3, 10, 0.1), (1, 1, 0.03), (0, 5, 0.2), (40, 100, 0.3)])
-def test_binomial_tail(hits: int, tries: int, share: float) -> None:
-    """It is the sum of the binomial distribution."""
-    terms = [comb(tries, each) * share**each * (1 - share) ** (tries - each) for each in range(hits, tries + 1)]
-    assert sum(terms) == pytest.approx(binomial_tail(hits, tries, share))
-
-
-@pytest.mark.parametrize(("hits", "drawn", "marked", "total"), [(3, 10, 8, 40), (10, 10, 12, 30), (9, 50, 60, 500)])
-def test_hypergeometric_tail(hits: int, drawn: int, marked: int, total: int) -> None:
-    """It is the sum of the hypergeometric distribution."""
-    ways = [comb(marked, each) * comb(total - marked, drawn - each) for each in range(hits, min(drawn, marked) + 1)]
-    assert sum(ways) / comb(total, drawn) == pytest.approx(hypergeometric_tail(hits, drawn, marked, total))
-
-
-def test_few_slow_requests(explained: Explain) -> None:
-    """With 15 slow requests, the cause is nearly always found, and never a wrong one."""
-    firsts = [[cause.field for cause in explained(requests(seed, 15, users=8, number=700)).causes] for seed in SEEDS]
-    assert {"user_id"} == {field for fields in firsts for field in fields}
-    assert len([fields for fields in firsts if fields]) >= 0.9 * len(firsts)
-
-
-@pytest.mark.parametrize("slow", [30, 60, 120])
-def test_affected_users(explained: Explain, slow: int) -> None:
-    """If 8 of 200 users are slow, `user_id` is the first cause, with those users, in all windows."""
+def test_random_slow_requests_have_no_cause(explained: Explain, slow: int, number: int) -> None:
+    """If requests are slow at random, no field is a cause."""
     for seed in SEEDS:
-        incident = requests(seed, slow, users=8, number=max(700, slow * 25))
-        found = explained(incident)
-        assert found.causes, (seed, found.slow)
-        assert found.causes[0].field == "user_id", seed
-        values = {decode(value) for value in found.causes[0].values}
-        assert values <= incident.users, seed
-        slow_users = {line["user_id"] for line in incident.lines if line["duration_ms"] > 500}
-        assert len(values) >= (0.7 if slow > 30 else 0.4) * len(slow_users), seed
+        assert () == explained(requests(seed, slow, number=number)).causes, seed
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_windows(store_lines: StoreLines, seed: int) -> None:
+def test_exact_probabilities() -> None:
+    """The two tails that decide what is chance agree with results that can be computed by hand."""
+    assert pytest.approx(0.25) == binomial_tail(2, 2, 0.5)
+    assert pytest.approx(0.028) == binomial_tail(2, 3, 0.1)
+    assert pytest.approx(1 / 6) == hypergeometric_tail(2, 2, 2, 4)
+    assert pytest.approx(1 / 2) == hypergeometric_tail(2, 3, 3, 6)
+
+
+@pytest.mark.parametrize(("slow", "number", "least"), [(15, 700, 3), (30, 750, 6), (120, 3000, 8)])
+def test_affected_users_are_the_cause(explained: Explain, slow: int, number: int, least: int) -> None:
+    """If 8 of 200 users are slow, `user_id` is the first cause, with affected users only; more requests show more."""
+    for seed in SEEDS:
+        incident = requests(seed, slow, users=8, number=number)
+        cause = explained(incident).causes[0]
+        assert "user_id" == cause.field, seed
+        users = {decode(value) for value in cause.values}
+        assert users <= incident.users, seed
+        assert len(users) >= least, seed
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_window_is_optional(store_lines: StoreLines, seed: int) -> None:
     """Without a window, the spike is found in lines or samples; a window that is far too wide has the same cause."""
     incident = run(seed)
     store = store_lines(incident.lines)
@@ -83,7 +66,9 @@ def test_windows(store_lines: StoreLines, seed: int) -> None:
         assert found.causes[0].slow >= 0.8 * found.slow
 
 
-def made(slow: dict[str, object], fast: dict[str, object], share: float = 0.5, number: int = 400) -> Incident:
+def every_tenth_slow(
+    slow: dict[str, object], fast: dict[str, object], share: float = 0.5, number: int = 400
+) -> Incident:
     """Return requests, every tenth of them slow; the fields `slow` are in all slow ones and a `share` of the fast."""
     api = FakeService()
     for each in range(number):
@@ -97,29 +82,29 @@ def made(slow: dict[str, object], fast: dict[str, object], share: float = 0.5, n
 def test_any_field_can_be_a_cause(explained: Explain) -> None:
     """Fields with values of any type are compared, and also the absence of a field."""
     for value in ("blue", ["a", "b"], None, True, {"a": 1}, 7):
-        (cause,) = explained(made({"colour": value}, {"colour": "red"}, 0.2)).causes
+        (cause,) = explained(every_tenth_slow({"colour": value}, {"colour": "red"}, 0.2)).causes
         assert ("colour", [value]) == (cause.field, [decode(each) for each in cause.values])
         assert 0.75 < cause.strength < 0.95
-    (cause,) = explained(made({}, {"cached": True}, 0.2)).causes
+    (cause,) = explained(every_tenth_slow({}, {"cached": True}, 0.2)).causes
     assert [None] == [value.json for value in cause.values]
 
 
 def test_a_value_of_half_of_all_requests(explained: Explain) -> None:
     """A value of all slow requests is found, even if half of the fast ones have it."""
-    (cause,) = explained(made({"shard": "a"}, {"shard": "b"}, 0.5)).causes
+    (cause,) = explained(every_tenth_slow({"shard": "a"}, {"shard": "b"}, 0.5)).causes
     assert cause.field == "shard"
 
 
 def test_fault_fields_are_ignored(explained: Explain) -> None:
     """Fields that name an injected fault are not compared."""
-    found = explained(made({"fault_active": "slow-query", "fault": 1}, {}, 0.0))
+    found = explained(every_tenth_slow({"fault_active": "slow-query", "fault": 1}, {}, 0.0))
     assert () == found.causes
     assert not [name for name in found.looked_at if name.startswith("fault")]
 
 
 def test_effects_are_not_causes(explained: Explain) -> None:
     """Consequences of a slow request, such as its status, are separate."""
-    found = explained(made({"status": 503, "outcome": "server_error", "level": "error"}, {}, 0.0))
+    found = explained(every_tenth_slow({"status": 503, "outcome": "server_error", "level": "error"}, {}, 0.0))
     assert () == found.causes
     assert {"status", "outcome", "level", "db_calls"} == {effect.field for effect in found.effects}
 
@@ -135,7 +120,7 @@ def test_parts_of_the_latency(explained: Explain) -> None:
     assert {"db_ms": 0.6, "cache_ms": 0.3, "rest": 0.1} == {part.name: round(part.share, 6) for part in found.parts}
 
 
-def test_nothing_to_explain(explained: Explain, store_lines: StoreLines) -> None:
+def test_no_slow_requests_no_fast_ones_or_no_spike(explained: Explain, store_lines: StoreLines) -> None:
     """Without slow requests, without fast ones, and without a spike there is no cause."""
     quiet = run(1, fault=False, background=0)
     assert explained(quiet).slow == 0

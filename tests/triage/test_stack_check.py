@@ -18,6 +18,7 @@ from triage.stores.jsonl import JsonlStore
 
 THRESHOLDS = Path(__file__).parents[2] / "loadtest/thresholds.toml"
 END = T0 + 21
+RATE = 10  # requests per second
 PUSH = "/loki/loki/api/v1/push"
 
 
@@ -62,7 +63,12 @@ class FakeStack:
 
 def _at(line: Line) -> float:
     number = int(line["request_id"].rpartition("-")[2])
-    return T0 + number / 50
+    return T0 + number / RATE
+
+
+def short_run() -> FakeRun:
+    """Return a run of 200 requests, which pass the thresholds."""
+    return fake_run(rate=RATE)
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ StackOf = Callable[[FakeRun], FakeStack]
 
 
 @pytest.fixture
-def judged(
+def verdict_of(
     run_cli: RunCli, tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """Return a function that writes a run and judges it with a stack."""
@@ -89,20 +95,20 @@ def judged(
         monkeypatch.setenv(name, value)
     server.responses |= {"/loki/ready": (200, ""), "/prometheus/-/ready": (200, ""), PUSH: (204, "")}
 
-    def judge(run: FakeRun, stack: FakeStack, *words: object) -> tuple[int, str, str]:
+    def verdict(run: FakeRun, stack: FakeStack, *words: object) -> tuple[int, str, str]:
         run.write(tmp_path / "runs")
         for name in ("Loki", "Prometheus"):
             monkeypatch.setattr(endpoints, f"{name}Store", stack.store)
         return run_cli("verdict", "--runs", tmp_path / "runs", "--thresholds", THRESHOLDS, "--json", *words)
 
-    return judge
+    return verdict
 
 
-def test_agreement(judged: RunCli, stack_of: StackOf, clock: FakeClock) -> None:
+def test_agreement(verdict_of: RunCli, stack_of: StackOf, clock: FakeClock) -> None:
     """The stack is queried once, after the last scrape, for the time of the run with a margin."""
-    run = fake_run()
+    run = short_run()
     stack = stack_of(run)
-    code, out, err = judged(run, stack)
+    code, out, err = verdict_of(run, stack)
     assert (0, "") == (code, err)
     verdict = json.loads(out)
     assert (0, []) == (verdict["reconciliation"]["differences"], verdict["dead_links"])
@@ -111,16 +117,16 @@ def test_agreement(judged: RunCli, stack_of: StackOf, clock: FakeClock) -> None:
     assert clock.now == END + 15
 
 
-def test_late_and_lost_lines(judged: RunCli, stack_of: StackOf, clock: FakeClock) -> None:
+def test_late_and_lost_lines(verdict_of: RunCli, stack_of: StackOf, clock: FakeClock) -> None:
     """Missing lines are queried again for half a minute; then they are a difference and a dead link."""
-    run = fake_run()
+    run = short_run()
     slowest = max(run.requests, key=lambda line: line["client_ms"])
     stack = stack_of(run)
     stack.late = END + 30, slowest["trace_id"]
-    assert 0 == judged(run, stack)[0]
+    assert 0 == verdict_of(run, stack)[0]
     assert END + 30 <= clock.now < END + 40
     stack.late = float("inf"), slowest["trace_id"]
-    code, out, _ = judged(run, stack)
+    code, out, _ = verdict_of(run, stack)
     verdict = json.loads(out)
     assert code == 1
     assert END + 45 <= clock.now < END + 55
@@ -130,23 +136,23 @@ def test_late_and_lost_lines(judged: RunCli, stack_of: StackOf, clock: FakeClock
     assert (None, "not in the logs") == (verdict["requests"][0]["link"], verdict["requests"][0]["without"])
 
 
-def test_requests_that_never_arrived(judged: RunCli, stack_of: StackOf) -> None:
+def test_requests_that_never_arrived(verdict_of: RunCli, stack_of: StackOf) -> None:
     """They failed, but are neither dead links nor differences."""
-    run = fake_run()
+    run = short_run()
     for line in run.requests[7:9]:
         line.update(status=None, server_ms=None)
-    code, out, _ = judged(run, stack_of(run))
+    code, out, _ = verdict_of(run, stack_of(run))
     verdict = json.loads(out)
     assert (1, [], 0) == (code, verdict["dead_links"], verdict["reconciliation"]["differences"])
     assert (None, "never arrived") == (verdict["requests"][-1]["link"], verdict["requests"][-1]["without"])
 
 
-def test_lines_that_are_pushed_to_loki(judged: RunCli, stack_of: StackOf, server: FakeServer) -> None:
+def test_lines_that_are_pushed_to_loki(verdict_of: RunCli, stack_of: StackOf, server: FakeServer) -> None:
     """The start, end, verdict and listed requests of a run are log lines with labels, at their own times."""
-    run = fake_run()
+    run = short_run()
     for line in run.requests[7:9]:
         line["status"] = 503
-    judged(run, stack_of(run))
+    verdict_of(run, stack_of(run))
     ((path, body),) = server.posts
     assert path == PUSH
     pushed: list[dict[str, Any]] = []
@@ -167,7 +173,7 @@ def test_lines_that_are_pushed_to_loki(judged: RunCli, stack_of: StackOf, server
         event: len(lines) for event, lines in by_event.items()
     }
     (verdict,) = by_event["run.verdict"]
-    assert ("FAIL", 1000, 2, 50.0) == tuple(
+    assert ("FAIL", 200, 2, 10.0) == tuple(
         verdict[name] for name in ("verdict", "requests", "failures", "achieved_rate")
     )
     assert ((T0 - 1) * 1000, END * 1000, END) == (verdict["from"], verdict["to"], verdict["at"])
@@ -176,14 +182,14 @@ def test_lines_that_are_pushed_to_loki(judged: RunCli, stack_of: StackOf, server
         name: run.requests[7][name] for name in ("trace_id", "request_id", "method", "route", "client_ms", "server_ms")
     }
     assert about.items() <= failed.items()
-    assert (2.0, "503", T0 + 0.14) == (failed["difference_ms"], failed["status"], failed["at"])
+    assert (2.0, "503", T0 + 0.7) == (failed["difference_ms"], failed["status"], failed["at"])
 
 
-def test_loki_rejects_the_verdict(judged: RunCli, stack_of: StackOf, server: FakeServer) -> None:
+def test_loki_rejects_the_verdict(verdict_of: RunCli, stack_of: StackOf, server: FakeServer) -> None:
     """That is an error message of one sentence, and does not change the verdict."""
-    run = fake_run()
+    run = short_run()
     server.responses[PUSH] = 500, "no space\x1b[31m"
-    code, out, err = judged(run, stack_of(run))
+    code, out, err = verdict_of(run, stack_of(run))
     assert (0, "PASS") == (code, json.loads(out)["verdict"])
     assert err.startswith("Grafana will not show this run: Loki at ")
     assert err[:-1].isprintable()
@@ -193,16 +199,16 @@ def test_loki_rejects_the_verdict(judged: RunCli, stack_of: StackOf, server: Fak
     ("stopped", "message"), [("loki", "Loki at"), ("prometheus", "Prometheus at"), ("", "no samples")]
 )
 def test_stack_without_data(
-    judged: RunCli, stack_of: StackOf, clock: FakeClock, server: FakeServer, stopped: str, message: str
+    verdict_of: RunCli, stack_of: StackOf, clock: FakeClock, server: FakeServer, stopped: str, message: str
 ) -> None:
     """A stack that does not respond, or has no samples of the service, is an error; the former without a wait."""
-    run = fake_run()
+    run = short_run()
     stack = stack_of(run)
     if stopped:
         server.responses = {path: response for path, response in server.responses.items() if stopped not in path}
     else:
         stack.api.lines = [line for line in stack.api.lines if "metric" not in line]
-    code, out, err = judged(run, stack)
+    code, out, err = verdict_of(run, stack)
     assert (2, "") == (code, out)
     assert message in err
     assert "--no-stack" in err

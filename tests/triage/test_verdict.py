@@ -17,14 +17,14 @@ THRESHOLDS = ROOT / "loadtest/thresholds.toml"
 
 
 @pytest.fixture
-def judged(run_cli: RunCli, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that writes a run and judges it without the stack."""
+def verdict_of(run_cli: RunCli, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that writes a run and runs `triage verdict` without the stack."""
 
-    def judge(run: FakeRun, *words: object, **written: object) -> tuple[int, str, str]:
+    def verdict(run: FakeRun, *words: object, **written: object) -> tuple[int, str, str]:
         run.write(tmp_path, **written)  # type: ignore[arg-type]
         return run_cli("verdict", "--runs", tmp_path, "--thresholds", THRESHOLDS, "--no-stack", *words)
 
-    return judge
+    return verdict
 
 
 def slow(run: FakeRun) -> FakeRun:
@@ -34,9 +34,9 @@ def slow(run: FakeRun) -> FakeRun:
     return run
 
 
-def test_pass(judged: RunCli, tmp_path: Path) -> None:
+def test_pass(verdict_of: RunCli, tmp_path: Path) -> None:
     """A run that meets its thresholds exits with 0; the verdict is written to its folder as JSON and Markdown."""
-    code, out, err = judged(fake_run())
+    code, out, err = verdict_of(fake_run())
     assert (0, "") == (code, err)
     assert out.startswith(f"Run {RUN} of http://127.0.0.1:8000: PASS\n")
     verdict = json.loads((tmp_path / RUN / "verdict.json").read_text())
@@ -46,16 +46,16 @@ def test_pass(judged: RunCli, tmp_path: Path) -> None:
         verdict["overall"]["requests"],
         verdict["dead_links"],
     )
-    assert judged(fake_run(), "--json")[1] == (tmp_path / RUN / "verdict.json").read_text()
-    assert judged(fake_run(), "--markdown")[1] == (tmp_path / RUN / "verdict.md").read_text()
+    assert verdict_of(fake_run(), "--json")[1] == (tmp_path / RUN / "verdict.json").read_text()
+    assert verdict_of(fake_run(), "--markdown")[1] == (tmp_path / RUN / "verdict.md").read_text()
 
 
-def test_fail(judged: RunCli) -> None:
+def test_fail(verdict_of: RunCli) -> None:
     """A threshold that is not met exits with 1; the slowest requests are listed with their time outside the server."""
-    code, out, _ = judged(slow(fake_run()))
+    code, out, _ = verdict_of(slow(fake_run()))
     assert code == 1
     assert re.search(r"overall +p99_ms +600.0 ms  at most 500.0 ms +not met", out)
-    verdict = json.loads(judged(slow(fake_run()), "--json")[1])
+    verdict = json.loads(verdict_of(slow(fake_run()), "--json")[1])
     assert verdict["why"] == "overall p99_ms is 600.0 ms, the threshold is 500.0 ms"
     first = verdict["requests"][0]
     assert first["difference_ms"] == round(600.0 - first["server_ms"], 3)
@@ -63,16 +63,16 @@ def test_fail(judged: RunCli) -> None:
     assert first["link"] == f"http://localhost:3000{link}"
 
 
-def test_failed_requests(judged: RunCli) -> None:
+def test_failed_requests(verdict_of: RunCli) -> None:
     """Failed requests are listed after the slowest, fifty in all, and their share has a threshold."""
     run = fake_run()
     for number, line in enumerate(run.requests[:60]):
         line["status"] = 503 if number % 2 else None
-    code, out, _ = judged(run)
+    code, out, _ = verdict_of(run)
     assert code == 1
     assert re.search(r"overall +failures +6.00% +at most 0.10% +not met", out)
     assert "... and 20 more that failed" in out
-    verdict = json.loads(judged(run, "--json")[1])
+    verdict = json.loads(verdict_of(run, "--json")[1])
     assert [("slow", 10), ("failed", 40)] == [
         (why, sum(each["why"] == why for each in verdict["requests"])) for why in ("slow", "failed")
     ]
@@ -126,21 +126,20 @@ def absent(run: FakeRun) -> FakeRun:
     ],
 )  # fmt: skip
 def test_invalid(
-    judged: RunCli, change: Callable[[FakeRun], FakeRun], loop: str, written: dict[str, object], why: str
+    verdict_of: RunCli, change: Callable[[FakeRun], FakeRun], loop: str, written: dict[str, object], why: str
 ) -> None:
     """A run without valid measurements exits with 3 and the reason, even if it would fail."""
-    code, out, err = judged(change(fake_run(loop=loop, workers=2)), **written)
+    code, out, err = verdict_of(change(fake_run(loop=loop, workers=2)), "--json", **written)
     assert (3, "") == (code, err)
-    assert out.partition("\n")[0].endswith(": INVALID")
-    assert why in out
-    verdict = json.loads(judged(change(fake_run(loop=loop, workers=2)), "--json", **written)[1])
-    assert [reason for reason in verdict["reasons"] if why in reason]
-    assert len(verdict["reasons"]) == 1
+    verdict = json.loads(out)
+    assert "INVALID" == verdict["verdict"]
+    (reason,) = verdict["reasons"]
+    assert why in reason
 
 
-def test_a_closed_loop_with_a_busy_generator(judged: RunCli) -> None:
+def test_a_closed_loop_with_a_busy_generator(verdict_of: RunCli) -> None:
     """Too few requests are not blamed on the service if the generator was busy."""
-    verdict = json.loads(judged(fewer(busy(fake_run(loop="closed", workers=2))), "--json")[1])
+    verdict = json.loads(verdict_of(fewer(busy(fake_run(loop="closed", workers=2))), "--json")[1])
     assert ["was busy", "when they were due"] == [
         word
         for reason in verdict["reasons"]
@@ -153,22 +152,14 @@ def test_a_closed_loop_with_a_busy_generator(judged: RunCli) -> None:
     ("text", "message"),
     [
         ("[overall]\np9_ms = 5", "overall.p9_ms is not a known threshold"),
-        ("[everything]", "everything is not a known threshold"),
-        ("overall = 5", "overall is invalid: Input should be a valid dictionary"),
         ('[overall]\np99_ms = "5"', "overall.p99_ms is invalid: Input should be a valid number, got '5'"),
-        ("[overall]\np99_ms = true", "overall.p99_ms is invalid: Input should be a valid number, got True"),
         ("[overall]\np99_ms = nan", "overall.p99_ms is invalid: Input should be a finite number, got nan"),
-        ("[overall]\np99_ms = -1", "overall.p99_ms is invalid: Input should be greater than or equal to 0, got -1"),
         ("[overall]\nfailures = 5", "overall.failures is invalid: Input should be less than or equal to 1, got 5"),
-        ("[links]\ndead = 0.5", "links.dead is invalid: Input should be a valid integer, got 0.5"),
-        ("[reconciliation]\ndead = 0", "reconciliation.dead is not a known threshold"),
         (
             '[routes."GET /nowhere"]\np99_ms = 5',
             'routes."GET /nowhere" had no requests in this run; the routes with requests',
         ),
         ('[routes."GET /x"]\nachieved = 1', 'routes."GET /x".achieved is not a known threshold'),
-        ("[routes]\np99_ms = 5", "routes.p99_ms is invalid: Input should be a valid dictionary"),
-        ("overall", "is not valid TOML: "),
         ("\x1b[31m\u202e", "is not valid TOML: "),
         ('[overall]\n"\u202e\\n" = 5', "is not a known threshold"),
     ],
@@ -238,7 +229,7 @@ MARKDOWN = [
 ]
 
 
-def test_hostile_runs(judged: RunCli) -> None:
+def test_hostile_runs(verdict_of: RunCli) -> None:
     """Text of a run cannot control a terminal, and remains plain text in a single cell in Markdown."""
     run, everything = fake_run(seconds=1), "".join(MARKDOWN)
     for hostile, line in zip(MARKDOWN, run.requests[1:], strict=False):
@@ -247,10 +238,10 @@ def test_hostile_runs(judged: RunCli) -> None:
     run.started.update(host=everything, profile=everything, loop=everything)
     run.samples[0][0]["worker"] = everything
     for words in ([], ["--json"], ["--markdown"]):
-        code, shown, err = judged(run, *words)
+        code, shown, err = verdict_of(run, *words)
         assert code == 3
         assert (shown + err).replace("\n", "").replace("\ufe0f", "").isprintable()
-    out = judged(run, "--markdown")[1]
+    out = verdict_of(run, "--markdown")[1]
     rows = [line for line in out.splitlines() if line.startswith("|")]
     assert {4, 9} == {len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows}
     assert len(rows) > len(MARKDOWN) > 30
@@ -258,12 +249,12 @@ def test_hostile_runs(judged: RunCli) -> None:
     assert not re.search(r"[<>`@\\\[\]$]|&(?!#\d+;)|://", re.sub(ours, "", out))
 
 
-def test_invalid_numbers(judged: RunCli) -> None:
+def test_invalid_numbers(verdict_of: RunCli) -> None:
     """Invalid numbers in lines break neither the verdict nor its JSON."""
     run = fake_run(seconds=1)
     run.requests[0].update(client_ms="Infinity", server_ms="NaN", late_ms=[])
     run.requests[1].update(client_ms=None, server_ms=True)
     run.samples[0].append(run_line(T0, "generator.sampled", RUN, worker=None, cpu="NaN"))
-    _, out, err = judged(run, "--json")
+    _, out, err = verdict_of(run, "--json")
     assert err == ""
     json.loads(out, parse_constant=pytest.fail)
