@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx2
 import pytest
@@ -20,21 +21,17 @@ from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import eventually
 
-PLAIN = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "10s", "--stop-timeout", "15")
 
-
-def plain_locust(url: str, *options: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run `locust` as a user does, with stdout and stderr in one."""
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", url, *PLAIN, *options]
-    return subprocess.run(  # noqa: S603 - ours
-        command, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False, stdin=subprocess.DEVNULL, timeout=120,
+def plain_locust(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run `locust` for four seconds as a user does, with stdout and stderr in one."""
+    command = [
+        sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", url, "--headless", "--users", "10",
+        "--spawn-rate", "10", "--run-time", "4s", "--stop-timeout", "15", *options,
+    ]  # fmt: skip
+    return subprocess.run(  # noqa: S603 - a command of this project
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL,
+        timeout=120,
     )  # fmt: skip
-
-
-def master_ports() -> tuple[str, ...]:
-    port = str(free_port())
-    return "--master-bind-port", port, "--master-port", port
 
 
 def run_of(output: str) -> str:
@@ -47,60 +44,154 @@ def requests_of(loaded: Service, run: str) -> list[Line]:
     return [line for line in finished if line.get("request_id", "").startswith(f"{run}-")]
 
 
-def test_plain_locust_prints_what_locust_prints(loaded: Service, tmp_path: Path) -> None:
-    """Its log, its tables, its CSV and HTML files; every request has an id of the run, and none starts a fault."""
-    done = plain_locust(loaded.url, "--csv", str(tmp_path / "load"), "--html", str(tmp_path / "load.html"))
-    assert 0 == done.returncode
-    assert "Starting Locust" in done.stdout
-    assert "Response time percentiles" in done.stdout
-    assert not [text for text in done.stdout.splitlines() if text.startswith("{")]
+class PlainRun(NamedTuple):
+    """A run with plain Locust: its output, its name, its record of requests, and the other files."""
 
-    requests = requests_of(loaded, run_of(done.stdout))
-    with (tmp_path / "load_stats.csv").open() as file:
+    output: str
+    run: str
+    sent: list[Line]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def plain_run(loaded: Service, tmp_path_factory: pytest.TempPathFactory) -> PlainRun:
+    """Make a run with a master, two workers, and every kind of file."""
+    folder, port = tmp_path_factory.mktemp("plain"), str(free_port())
+    files = ("--csv", str(folder / "load"), "--html", str(folder / "load.html"), "--record", str(folder / "sent.jsonl"))
+    ports = ("--master-bind-port", port, "--master-port", port)
+    done = plain_locust(loaded.url, "--processes", "2", *ports, *files)
+    assert 0 == done.returncode, done.stdout
+    return PlainRun(done.stdout, run_of(done.stdout), parse((folder / "sent.jsonl").read_text()), folder)
+
+
+def test_plain_locust_prints_what_locust_prints(loaded: Service, plain_run: PlainRun) -> None:
+    """Locust prints its own log and tables, writes its CSV and HTML files, and starts no fault."""
+    assert "Starting Locust" in plain_run.output
+    assert "Response time percentiles" in plain_run.output
+    assert not [text for text in plain_run.output.splitlines() if text.startswith("{")]
+    with (plain_run.folder / "load_stats.csv").open() as file:
         rows = {row["Name"]: int(row["Request Count"]) for row in csv.DictReader(file)}
     assert len(rows) > 1
-    assert sum(rows.values()) == 2 * rows["Aggregated"] > 0
-    assert len(requests) == int(re.findall(r"Aggregated +(\d+)", done.stdout)[-2])
-    assert "<html" in (tmp_path / "load.html").read_text()
+    assert sum(rows.values()) == 2 * rows["Aggregated"] == 2 * len(plain_run.sent) > 0
+    assert "<html" in (plain_run.folder / "load.html").read_text()
     assert not [line for line in loaded.lines() if line.get("route") == "/faults" and line.get("method") == "POST"]
 
 
-@pytest.mark.parametrize(
-    ("options", "routes"),
-    [
-        (("--tags", "browse"), {("GET", "/users/{user_id}"), ("GET", "/users")}),
-        (("--exclude-tags", "read"), {("POST", "/orders")}),
-    ],
-)
-def test_tags_choose_tasks(loaded: Service, options: tuple[str, ...], routes: set[tuple[str, str]]) -> None:
-    """All users run one of the tasks that are left, and none fails."""
-    done = plain_locust(loaded.url, *options)
+def test_all_workers_of_a_run_have_unique_ids(plain_run: PlainRun) -> None:
+    """Request ids are `<run>-<worker>-<sequence>`, trace ids are UUIDv7, and each is unique."""
+    run, sent = plain_run.run, plain_run.sent
+    assert re.fullmatch(r"\d{8}T\d{6}[0-9a-f]{2}", run)
+    assert {f"{run}-0", f"{run}-1"} == {line["request_id"].rpartition("-")[0] for line in sent}
+    assert len(sent) == len({line["request_id"] for line in sent}) == len({line["trace_id"] for line in sent})
+    assert all(re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", line["trace_id"]) for line in sent)
+
+
+def test_recorded_requests_agree_with_the_service(loaded: Service, plain_run: PlainRun) -> None:
+    """The record has one line per request, with the ids, route and status that the service logged."""
+    logged = {line["trace_id"]: line for line in requests_of(loaded, plain_run.run)}
+    assert logged.keys() == {line["trace_id"] for line in plain_run.sent}
+    for line in plain_run.sent:
+        same = logged[line["trace_id"]]
+        assert all(line[key] == same[key] for key in ("request_id", "method", "route", "status"))
+        assert line["client_ms"] >= same["duration_ms"] - 1
+        assert line["error"] is None
+
+
+def test_users_do_not_send_at_the_same_moment(plain_run: PlainRun) -> None:
+    """Users who start together spread their requests over the second."""
+    assert len({line["timestamp"][20:21] for line in plain_run.sent[-20:]}) > 1
+
+
+def test_tags_choose_tasks(loaded: Service) -> None:
+    """`--tags` and `--exclude-tags` leave the tasks of Locust's own rules, and no user is without a task."""
+    done = plain_locust(loaded.url, "--tags", "browse", "buy", "--exclude-tags", "read")
     assert 0 == done.returncode
     assert "Traceback" not in done.stdout
-    requests = requests_of(loaded, run_of(done.stdout))
-    assert requests
-    assert {(line["method"], line["route"]) for line in requests} <= routes
+    assert {("POST", "/orders")} == {
+        (line["method"], line["route"]) for line in requests_of(loaded, run_of(done.stdout))
+    }
 
 
-def test_a_tag_that_no_task_has(loaded: Service) -> None:
+def test_unknown_tag(loaded: Service) -> None:
     """The error names the tags that there are."""
     done = plain_locust(loaded.url, "--tags", "brows")
     assert 2 == done.returncode
     assert "No task is left to run. Tags in this locustfile: browse, buy, read, report, write.\n" in done.stdout
 
 
-def test_processes_share_a_run(loaded: Service, tmp_path: Path) -> None:
-    """Request ids are `<run>-<worker>-<sequence>`, trace ids are UUIDv7, and each is unique."""
-    record = tmp_path / "sent.jsonl"
-    done = plain_locust(loaded.url, "--processes", "2", *master_ports(), "--record", str(record))
-    assert 0 == done.returncode
+def test_same_seed_same_choices(loaded: Service, processes: Processes, tmp_path: Path) -> None:
+    """A single user makes the same requests in two runs with the same seed."""
+    records = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    for record in records:
+        options = ("--stop-timeout", "15", "--seed", "7", "--record", str(record))
+        processes.start(f"seed-{record.stem}", locust(loaded.url, 1, 1, *options))
+    for record in records:
+        eventually(lambda file=record: file.exists() and file.read_text().count("\n") >= 3, "three requests", 60)  # type: ignore[misc]
+        assert 0 == processes.kill(f"seed-{record.stem}", signal.SIGTERM)
+    logged = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
+    choices = [
+        [(line["method"], line["route"], line.get("user_id")) for line in _logged_lines(record, logged)]
+        for record in records
+    ]
+    common = min(map(len, choices))
+    assert choices[0][:common] == choices[1][:common]
 
-    run, sent = run_of(done.stdout), parse(record.read_text())
-    assert re.fullmatch(r"\d{8}T\d{6}[0-9a-f]{2}", run)
-    assert {f"{run}-0", f"{run}-1"} == {line["request_id"].rpartition("-")[0] for line in sent}
-    assert len(sent) == len({line["request_id"] for line in sent}) == len({line["trace_id"] for line in sent})
-    assert all(re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", line["trace_id"]) for line in sent)
-    assert {line["request_id"] for line in requests_of(loaded, run)} == {line["request_id"] for line in sent}
+
+def _logged_lines(record: Path, logged: dict[str, Line]) -> list[Line]:
+    return [logged[line["trace_id"]] for line in parse(record.read_text())]
+
+
+def test_record_cannot_be_written(loaded: Service, processes: Processes, tmp_path: Path) -> None:
+    """The load continues, and the reason is logged once."""
+    record = str(tmp_path / "nowhere" / "sent.jsonl")
+    processes.start("lost", locust(loaded.url, 10, 10, "--stop-timeout", "15", "--record", record))
+    started = Service("loadtest", "", processes.output("lost"), loaded.client).event("run.started")
+    eventually(lambda: len(requests_of(loaded, started["run"])) > 20, "more requests", 60)
+    assert 0 == processes.kill("lost", signal.SIGTERM)
+
+    lines = parse(processes.output("lost").read_text())
+    assert 1 == len([line for line in lines if line["message"].startswith("Cannot record requests in ")])
+    assert next(line for line in lines if line.get("event") == "run.stopped")["requests"] > 20
+
+
+def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes) -> None:
+    """The form of Locust works as in any project; incidents are off unless they are chosen."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
+    processes.start("web", [sys.executable, *command])
+    processes.answers("web", f"{url}/")
+    httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": loaded.url}).raise_for_status()
+
+    def stats() -> Line:
+        found: Line = httpx2.get(f"{url}/stats/requests").json()
+        return found
+
+    eventually(lambda: stats()["stats"][-1]["num_requests"] > 2, "some requests")
+    httpx2.post(f"{url}/stop").raise_for_status()
+    eventually(lambda: stats()["state"] == "stopped", "the end of the run")
+    page = httpx2.get(f"{url}/").text
+    assert re.search(r'"incidents": {[^}]*"default_value": "off"', page)
+    processes.stop("web")
+
+
+def test_the_stack_load_starts_automatically(loaded: Service, processes: Processes) -> None:
+    """Locust counts what the service logged; all output is JSON, and the page stays after the run."""
+    port = free_port()
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "5s", "LOAD_USERS": "10"}
+    processes.start("load", [sys.executable, "-m", "loadtest"], settings)
+    load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("load"), loaded.client)
+    stopped = load.event("run.stopped")
+
+    requests = requests_of(loaded, stopped["run"])
+    assert (len(requests), 0) == (stopped["requests"], stopped["failures"])
+    assert {"/users/{user_id}", "/orders"} <= {line["route"] for line in requests}
+    assert load.event("run.started")["run"] == stopped["run"]
+    assert {f"127.0.0.1:{port}"} == {line["instance"] for line in load.lines()}
+    page = httpx2.get(load.url).text
+    assert all(user in page for user in ("Browse", "Buy", "Report"))
+    processes.stop("load")
+    assert "" == processes.errors("load").read_text()
 
 
 # Python runs this first: it makes a worker slow to finish its connection, while the master already starts the run.
@@ -121,144 +212,81 @@ if "--worker" in sys.orig_argv:
 """
 
 
-def test_workers_that_connect_slowly_have_their_own_numbers(
-    loaded: Service, processes: Processes, tmp_path: Path
-) -> None:
-    """A master may start a run before its workers are ready; no id is sent twice."""
+def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Processes, tmp_path: Path) -> None:
+    """No id is sent twice, and the master counts what the service logged, even if workers connect slowly."""
     (tmp_path / "sitecustomize.py").write_text(SLOW_TO_CONNECT)
-    port = str(free_port())
-    workers = [f"slow-{loaded.name}-{number}" for number in range(2)]
+    port, between = free_port(), str(free_port())
+    ports = {"LOCUST_MASTER_BIND_PORT": between, "LOCUST_MASTER_NODE_PORT": between}
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "7s", "LOAD_USERS": "10"}
+    processes.start("master", [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
+    workers = ["worker-1", "worker-2"]
     for worker in workers:
-        command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--worker", "--master-port", port]
-        processes.start(worker, [sys.executable, *command], {"PYTHONPATH": str(tmp_path)})
-    done = plain_locust(loaded.url, "--master", "--expect-workers", "2", "--run-time", "8s", "--master-bind-port", port)
-    assert 0 == done.returncode
-    for worker in workers:
-        processes.wait(worker)
-
-    ids = [line["request_id"] for line in requests_of(loaded, run_of(done.stdout))]
-    assert len(ids) == len(set(ids))
-    assert {"0", "1"} == {each.split("-")[1] for each in ids}
-
-
-def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes) -> None:
-    """As in any Locust project; incidents are off unless they are chosen."""
-    name, port = f"web-{loaded.name}", free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
-    processes.start(name, [sys.executable, *command])
-    processes.answers(name, f"{url}/")
-    httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": loaded.url}).raise_for_status()
-
-    def requests() -> int:
-        return int(httpx2.get(f"{url}/stats/requests").json()["stats"][-1]["num_requests"])
-
-    eventually(lambda: requests() > 2, "some requests")
-    httpx2.post(f"{url}/stop").raise_for_status()
-    eventually(lambda: httpx2.get(f"{url}/stats/requests").json()["state"] == "stopped", "the end of the run")
-    page = httpx2.get(f"{url}/").text
-    assert re.search(r'"incidents": {[^}]*"default_value": "off"', page)
-    processes.stop(name)
-
-
-def test_the_stack_load_starts_automatically(loaded: Service, processes: Processes) -> None:
-    """What Locust counts is what the service logged; all output is JSON, and the page stays after the run."""
-    name, port = f"load-{loaded.name}", free_port()
-    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "10s", "LOAD_USERS": "10"}
-    processes.start(name, [sys.executable, "-m", "loadtest"], settings)
-    processes.answers(name, f"http://127.0.0.1:{port}/")
-    load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), loaded.client)
-    stopped = load.event("run.stopped")
-
-    answered = [
-        line
-        for line in loaded.lines()
-        if line.get("event") == "request.finished" and line.get("request_id", "").startswith(f"{stopped['run']}-")
-    ]
-    assert (len(answered), 0) == (stopped["requests"], stopped["failures"])
-    assert {"/users/{user_id}", "/orders"} <= {line["route"] for line in answered}
-    assert load.event("run.started")["run"] == stopped["run"]
-    assert {f"127.0.0.1:{port}"} == {line["instance"] for line in load.lines()}
-    page = httpx2.get(load.url).text
-    assert all(user in page for user in ("Browse", "Buy", "Report"))
-    processes.stop(name)
-    assert "" == processes.errors(name).read_text()
-
-
-def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Processes) -> None:
-    """No id is sent twice, and the master counts what the service logged."""
-    name, port, ours = f"master-{loaded.name}", free_port(), str(free_port())
-    ports = {"LOCUST_MASTER_BIND_PORT": ours, "LOCUST_MASTER_NODE_PORT": ours}
-    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
-    processes.start(name, [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
-    workers = [f"{name}-worker-{number}" for number in range(2)]
-    for worker in workers:
-        processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], ports)
-    master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output(name), loaded.client)
+        processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], {**ports, "PYTHONPATH": str(tmp_path)})
+    master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("master"), loaded.client)
     stopped = master.event("run.stopped")
 
-    finished = [line for line in loaded.lines() if line.get("event") == "request.finished"]
-    ids = [line["request_id"] for line in finished if line.get("request_id", "").startswith(f"{stopped['run']}-")]
+    ids = [line["request_id"] for line in requests_of(loaded, stopped["run"])]
     assert (len(ids), 0) == (stopped["requests"], stopped["failures"])
     assert len(ids) == len(set(ids))
-    assert {"0", "1"} == {any_id.split("-")[1] for any_id in ids}
-    for process in (*workers, name):
+    assert {"0", "1"} == {each.split("-")[1] for each in ids}
+    for process in (*workers, "master"):
         processes.stop(process)
 
 
-def test_load_can_be_off(loaded: Service, processes: Processes) -> None:
-    """LOAD=off: the web UI runs without a run."""
-    name, port = f"off-{loaded.name}", free_port()
-    processes.start(
-        name, [sys.executable, "-m", "loadtest"], {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_PORT": str(port)}
-    )
-    processes.answers(name, f"http://127.0.0.1:{port}/")
-    state = eventually(lambda: httpx2.get(f"http://127.0.0.1:{port}/stats/requests").json()["state"], "the state")
-    processes.stop(name)
+@pytest.fixture(scope="module")
+def load_off(loaded: Service, processes: Processes) -> Iterator[str]:
+    """Start the load of the stack with LOAD=off, on IPv6 if there is any; return its URL."""
+    host, shown = ("::1", "[::1]") if _has_ipv6() else ("127.0.0.1", "127.0.0.1")
+    url = f"http://{shown}:{free_port()}"
+    settings = {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_HOST": host, "LOAD_PORT": url.rpartition(":")[2]}
+    processes.start("off", [sys.executable, "-m", "loadtest"], settings)
+    processes.answers("off", f"{url}/")
+    yield url
+    processes.stop("off")
 
-    assert "ready" == state
 
-
-def test_the_page_can_be_on_ipv6(loaded: Service, processes: Processes) -> None:
-    """LOAD_HOST may be such an address, too."""
+def _has_ipv6() -> bool:
     try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
-            port = probe.getsockname()[1]
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
+        return False
+    return True
+
+
+def test_load_can_be_off(load_off: str) -> None:
+    """With LOAD=off the web UI runs, and no run starts."""
+    assert "ready" == httpx2.get(f"{load_off}/stats/requests").json()["state"]
+
+
+def test_the_page_can_be_on_ipv6(load_off: str) -> None:
+    """LOAD_HOST may be an IPv6 address."""
+    if not load_off.startswith("http://[::1]:"):
         pytest.skip("there is no IPv6 here")
-    name = f"ipv6-{loaded.name}"
-    settings = {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_HOST": "::1", "LOAD_PORT": str(port)}
-    processes.start(name, [sys.executable, "-m", "loadtest"], settings)
-    processes.answers(name, f"http://[::1]:{port}/")
-    processes.stop(name)
+    assert 200 == httpx2.get(f"{load_off}/").status_code
 
 
-def test_an_incident_that_cannot_start_has_a_reason(loaded: Service, payments: Service) -> None:
+def test_reason_of_an_incident_that_cannot_start(loaded: Service, payments: Service) -> None:
     """The reason is a sentence: the service has no faults, or it does not answer."""
     assert start_fault(loaded.url, {"fault": "slow-query", "users": [1], "seconds": 1}) is None
     assert "FAULTS=on" in (start_fault(payments.url, {}) or "")
     assert "does not answer" in (start_fault(f"http://127.0.0.1:{free_port()}", {}) or "")
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("LOAD", "maybe"),
-        ("LOAD_USERS", "0"),
-        ("LOAD_RUN_TIME", "long"),
-        ("LOAD_TARGET", "nowhere"),
-    ],
-)
-def test_a_mistake_is_one_sentence(setting: str, value: str) -> None:
-    """Exit code 2, and a sentence that names the variable."""
-    code, error = refused({setting: value})
+def test_invalid_settings() -> None:
+    """The exit code is 2, and one line names every variable with an invalid value."""
+    settings = {"LOAD": "maybe", "LOAD_USERS": "0", "LOAD_RUN_TIME": "long", "LOAD_TARGET": "nowhere"}
+    code, error = refused(settings)
 
     assert 2 == code
-    assert re.fullmatch(rf"{setting}: .*\n", error)
+    assert re.fullmatch(
+        "; ".join(rf"{name}: [^;]+" for name in ("LOAD", "LOAD_TARGET", "LOAD_USERS", "LOAD_RUN_TIME")),
+        error.rstrip("\n"),
+    )
+    assert 1 == error.count("\n")
 
 
-def test_a_port_in_use_is_one_sentence() -> None:
-    """Locust would print a traceback."""
+def test_port_in_use() -> None:
+    """The error is one sentence, instead of Locust's traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, error = refused({"LOAD_PORT": port})
@@ -269,64 +297,5 @@ def test_a_port_in_use_is_one_sentence() -> None:
 
 def refused(settings: dict[str, str]) -> tuple[int, str]:
     command, env = [sys.executable, "-m", "loadtest"], {**os.environ, **settings}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - a command of this project
     return done.returncode, done.stderr
-
-
-def test_requests_are_recorded(loaded: Service, processes: Processes, tmp_path: Path) -> None:
-    """One line per request, which agrees with the service's; a single user repeats its choices with the same seed."""
-    choices = []
-    for number in (1, 2):
-        record = tmp_path / f"{number}.jsonl"
-        name = f"record-{number}-{loaded.name}"
-        assert 0 == run_load(
-            processes, name, loaded.url, 1, has_lines(record, 3), "--seed", "7", "--record", str(record)
-        )
-        sent = parse(record.read_text())
-        lines = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
-        for line in sent:
-            logged = lines[line["trace_id"]]
-            assert all(line[key] == logged[key] for key in ("request_id", "method", "route", "status"))
-            assert line["client_ms"] >= logged["duration_ms"] - 1
-            assert line["error"] is None
-        logged_of_run = [lines[line["trace_id"]] for line in sent]
-        choices.append([(line["method"], line["route"], line.get("user_id")) for line in logged_of_run])
-    common = min(len(each) for each in choices)
-    assert choices[0][:common] == choices[1][:common]
-
-
-def test_users_do_not_send_at_the_same_moment(loaded: Service, processes: Processes, tmp_path: Path) -> None:
-    """Users who start together spread their requests over the second."""
-    record = tmp_path / "sent.jsonl"
-    assert 0 == run_load(
-        processes, f"spread-{loaded.name}", loaded.url, 20, has_lines(record, 40), "--record", str(record)
-    )
-    tenths = {line["timestamp"][20:21] for line in parse(record.read_text())[-20:]}
-    assert len(tenths) > 1
-
-
-def test_a_record_that_cannot_be_written_is_logged_once(loaded: Service, processes: Processes, tmp_path: Path) -> None:
-    """The load goes on."""
-    name = f"lost-{loaded.name}"
-    before = len(loaded.lines())
-
-    def goes_on() -> bool:
-        return "Cannot record" in processes.output(name).read_text() and len(loaded.lines()) > before + 10
-
-    record = str(tmp_path / "nowhere" / "sent.jsonl")
-    assert 0 == run_load(processes, name, loaded.url, 10, goes_on, "--record", record)
-
-    lines = parse(processes.output(name).read_text())
-    assert 1 == len([line for line in lines if line["message"].startswith("Cannot record requests in ")])
-    assert next(line for line in lines if line.get("event") == "run.stopped")["requests"] > 1
-
-
-def run_load(processes: Processes, name: str, url: str, users: int, until: Callable[[], bool], *options: str) -> int:
-    """Run Locust until a condition holds, and return its exit code."""
-    processes.start(name, locust(url, users, users, "--stop-timeout", "15", *options))
-    eventually(until, "enough requests", 60)
-    return processes.kill(name, signal.SIGTERM)
-
-
-def has_lines(file: Path, number: int) -> Callable[[], bool]:
-    return lambda: file.exists() and file.read_text().count("\n") >= number
