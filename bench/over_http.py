@@ -14,7 +14,6 @@ from bench.variants import Variant
 
 GENERATOR = "wrk"
 CONNECTIONS = 8
-_WARM_UP = 1  # seconds before the measurement
 
 
 def has_generator() -> bool:
@@ -22,13 +21,17 @@ def has_generator() -> bool:
     return shutil.which(GENERATOR) is not None
 
 
-def measure(variants: Mapping[str, Variant], rounds: int, seconds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds per request by variant, one value for each round; the order changes each round."""
+def measure(variants: Mapping[str, Variant], rounds: int, seconds: int, warm_up: int) -> dict[str, list[float]]:
+    """Return the CPU seconds per request by variant, one value for each round; the order changes each round.
+
+    Before the first round, each variant serves requests for `warm_up` seconds.
+    """
     measured: dict[str, list[float]] = {name: [] for name in variants}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(served(variant, Path("/dev/null"))) for name, variant in variants.items()}
-        for server in servers.values():
-            _run(server, _WARM_UP)
+        if warm_up:
+            for server in servers.values():
+                _run(server, warm_up)
         order, rng = list(servers), random.Random(1)  # noqa: S311 - an order
         for _ in range(rounds):
             rng.shuffle(order)

@@ -13,16 +13,17 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 class Effort(NamedTuple):
-    """The length of the measurement: rounds and requests in process, rounds and seconds over HTTP."""
+    """The length of the measurement: rounds and requests in process; rounds, seconds and warm-up seconds over HTTP."""
 
     rounds: int
     requests: int
     http_rounds: int
     http_seconds: int
+    http_warm_up: int
 
 
-FULL = Effort(60, 500, 7, 3)
-QUICK = Effort(2, 20, 1, 1)  # for tests; the figures are meaningless
+FULL = Effort(60, 500, 7, 3, 1)
+QUICK = Effort(2, 20, 1, 1, 0)  # for tests; the figures are meaningless
 
 _PAGE = """\
 # The CPU cost of the instrumentation per request
@@ -98,7 +99,7 @@ def _page(effort: Effort) -> str:
     passed = {name: checks.check(variant) for name, variant in installed.items() if variant is not BARE}
     over = "Skipped, see below."
     if over_http.has_generator():
-        rounds = over_http.measure(installed, effort.http_rounds, effort.http_seconds)
+        rounds = over_http.measure(installed, effort.http_rounds, effort.http_seconds, effort.http_warm_up)
         over = _HTTP.format(
             connections=over_http.CONNECTIONS,
             rounds=effort.http_rounds,
