@@ -16,7 +16,7 @@ from tests.emitted import parse
 from tests.processes import gone
 from tests.waiting import eventually
 
-LONG = ("--duration", "120", "--users", "20")
+LONG = ("--duration", "120", "--users", "10")
 Start = Callable[..., DemoProcess]
 
 
