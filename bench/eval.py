@@ -1,7 +1,6 @@
 """`python -m bench.eval`: test whether `triage explain` names the cause of a spike, and none if there is none."""
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
@@ -10,10 +9,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bench import noisy
 from bench.report import table
 from demo.errors import DemoError
-from demo.processes import API
 from demo.report import progress_bar
 from demo.run import FAULTS, NO_FAULT, Plan, run
 from triage.explain import Explanation, explain
@@ -23,14 +20,15 @@ RESULTS = Path(__file__).with_name("EVAL.md")
 _QUIET, _NOISE = "quiet", "noise"
 _RUNS = {**dict.fromkeys(FAULTS, 10), _QUIET: 10, _NOISE: 5}
 _DURATION, _USERS = 20, 100
+_NOISE_FAULT, _NOISE_SHARE = "slow-query", 0.03
 _FIELD, _PART = "user_id", "db_ms"
 
 _PAGE = """\
 # Whether `triage explain` names the cause
 
 Written by `make eval`. Each run is the demo, {duration} s long with {users} users: real services, real load, and in
-the middle a fault for 8 of 200 users. There is no fault in `{quiet}` runs. In `{noise}` runs, 3 % of all requests wait
-for 0.6 to 2 s at random. `triage explain` then analyses the run without this information.
+the middle a fault for 8 of 200 users. There is no fault in `{quiet}` runs. In `{noise}` runs, `{noise_fault}` affects
+{noise_share:.0%} of all requests at random. `triage explain` then analyses the run without this information.
 
 The result of a run with a fault is right if the first cause is `{field}`, with affected users only, and the largest
 part of the latency is `{part}`. The result of the other runs is right if no cause is named.
@@ -78,11 +76,9 @@ def _verdicts(kinds: Iterable[str], runs: int | None) -> Iterator[Verdict]:
 
 def _run(kind: str, seed: int) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(_DURATION, _USERS, seed, kind if kind in FAULTS else NO_FAULT, Path(folder))
-        os.environ.update(
-            {noisy.START: str(plan.fault_start), noisy.DURATION: str(plan.fault_duration), noisy.SEED: str(seed)}
-        )
-        run(plan, progress_bar(Console(file=StringIO())), ("-m", "bench.noisy") if kind == _NOISE else API)
+        fault = {_QUIET: NO_FAULT, _NOISE: _NOISE_FAULT}.get(kind, kind)
+        plan = Plan(_DURATION, _USERS, seed, fault, Path(folder), _NOISE_SHARE if kind == _NOISE else None)
+        run(plan, progress_bar(Console(file=StringIO())))
         store = JsonlStore([plan.folder])
         explanation = explain(store, store)
     judge: Callable[[Explanation, Sequence[int]], bool] = _is_right if kind in FAULTS else _has_no_cause
@@ -129,7 +125,8 @@ def _page(verdicts: Sequence[Verdict]) -> str:
         for each in verdicts
     ]
     return _PAGE.format(
-        duration=_DURATION, users=_USERS, quiet=_QUIET, noise=_NOISE, field=_FIELD, part=_PART,
+        duration=_DURATION, users=_USERS, quiet=_QUIET, noise=_NOISE, noise_fault=_NOISE_FAULT,
+        noise_share=_NOISE_SHARE, field=_FIELD, part=_PART,
         summary=table(["runs", "right", "of"], summary),
         rows=table(["run", "seed", "spike", "first cause", "largest part", "right"], rows),
     )  # fmt: skip

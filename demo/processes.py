@@ -18,9 +18,6 @@ import httpx2
 
 from demo.errors import DemoError
 
-#: The command that starts the main service.
-API = ("-m", "app", "api")
-
 _PROJECT = Path(__file__).parents[1]
 _KILL_WITH_PARENT = _PROJECT / "loadtest" / "pdeathsig.py"
 
@@ -131,9 +128,9 @@ class Service(NamedTuple):
         """The base URL."""
         return str(self.http.base_url).rstrip("/")
 
-    def inject_fault(self, fault: str, users: Sequence[int], seconds: int, seed: int) -> None:
-        """Start a fault for some users; it ends after `seconds`."""
-        body = {"fault": fault, "users": users, "seconds": seconds, "seed": seed}
+    def inject_fault(self, fault: str, seconds: int, seed: int, **targets: object) -> None:
+        """Start a fault for some `users`, or for a `share` of all requests; it ends after `seconds`."""
+        body = {"fault": fault, "seconds": seconds, "seed": seed, **targets}
         try:
             self.http.post("/faults", json=body, headers={"X-Fault-Lab": "demo"}).raise_for_status()
         except httpx2.HTTPError as exc:
@@ -165,9 +162,9 @@ class Processes:
 
     def start_payments(self) -> Service:
         """Start the payments service and wait until it is ready."""
-        return self._start_service("payments", ("-m", "app", "payments"), {})
+        return self._start_service("payments", {})
 
-    def start_api(self, payments: Service, command: Sequence[str] = API) -> Service:
+    def start_api(self, payments: Service) -> Service:
         """Start the main service with fault injection enabled, and wait until it is ready."""
         settings = {
             "DATABASE_URL": f"sqlite:///{self._folder}/demo.db",
@@ -176,7 +173,7 @@ class Processes:
             "PAYMENTS_URL": payments.url,
             "FAULTS": "on",
         }
-        return self._start_service("api", command, settings)
+        return self._start_service("api", settings)
 
     def start_locust(self, host: str, users: int, seconds: int, seed: int) -> Process:
         """Start Locust without its web UI, and wait until its run has started.
@@ -198,11 +195,11 @@ class Processes:
         locust.wait_until(lambda: locust.has_logged("run.started"))
         return locust
 
-    def _start_service(self, name: str, command: Sequence[str], settings: Mapping[str, str]) -> Service:
+    def _start_service(self, name: str, settings: Mapping[str, str]) -> Service:
         for _ in range(_PORT_ATTEMPTS):
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]
-            process = self._start(name, command, {**_ENVIRONMENT, **settings, "PORT": str(port)})
+            process = self._start(name, ("-m", "app", name), {**_ENVIRONMENT, **settings, "PORT": str(port)})
             try:
                 # Wait for its own line before the first request, because another program may have taken the port.
                 process.wait_until(lambda process=process: process.has_logged("service.started"))  # type: ignore[misc]

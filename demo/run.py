@@ -3,14 +3,13 @@
 import itertools
 import random
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.progress import Progress
 
 from demo.errors import DemoError
-from demo.processes import API, Process, Processes, Service
+from demo.processes import Process, Processes, Service
 from demo.scrape import Scraper
 
 #: The faults that the service can inject, and their effect.
@@ -34,6 +33,8 @@ class Plan(NamedTuple):
     seed: int
     fault: str
     folder: Path
+    #: The share of all requests that the fault affects; by default it affects some users instead.
+    share: float | None = None
 
     @property
     def fault_start(self) -> float:
@@ -51,13 +52,13 @@ class Plan(NamedTuple):
         return sorted(random.Random(self.seed).sample(_USERS, _AFFECTED_USERS))  # noqa: S311 - not a secret
 
 
-def run(plan: Plan, progress: Progress, api_command: Sequence[str] = API) -> None:
+def run(plan: Plan, progress: Progress) -> None:
     """Run the plan and write all files to its folder; raise `DemoError` if that fails."""
     progress.console.print("Starting two services and Locust on this machine.")
     try:
         with Processes(plan.folder) as processes:
             payments = processes.start_payments()
-            api = processes.start_api(payments, api_command)
+            api = processes.start_api(payments)
             scraper = Scraper(plan.folder / "samples.jsonl", [api, payments])
             scraper.scrape()
             progress.console.print(f"The service is up at {api.url}, with the payments service behind it.")
@@ -91,9 +92,13 @@ def _watch(plan: Plan, progress: Progress, scraper: Scraper, api: Service, locus
             raise DemoError(msg)
         if fault_pending and elapsed >= plan.fault_start:
             fault_pending = False
-            api.inject_fault(plan.fault, plan.affected_users, plan.fault_duration, plan.seed)
-            scope = f"for {len(plan.affected_users)} users, for {plan.fault_duration} s"
-            progress.console.print(f"Fault injected: {FAULTS[plan.fault]} {scope}.")
+            if plan.share is None:
+                targets: dict[str, object] = {"users": plan.affected_users}
+                scope = f"{len(plan.affected_users)} users"
+            else:
+                targets, scope = {"share": plan.share}, f"{plan.share:.0%} of all requests"
+            api.inject_fault(plan.fault, plan.fault_duration, plan.seed, **targets)
+            progress.console.print(f"Fault injected: {FAULTS[plan.fault]} for {scope}, for {plan.fault_duration} s.")
         shown = min(elapsed, plan.duration)
         description = f"{shown:.0f} of {plan.duration} s"
         progress.update(task, description=description, completed=shown, requests=scraper.finished)
