@@ -28,7 +28,7 @@ def test_read_positions_are_moved_back(tmp_path: Path) -> None:
     file.write_text(POSITIONS)
     environment = {**os.environ, "STORAGE": str(tmp_path), "ALLOY": "/bin/echo"}
     command = [bash, str(START), "run", "two words"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - a script of this project
     assert "run two words\n" == done.stdout
     assert POSITIONS.replace("6087", "5787").replace("6093", "5793") == file.read_text()
     assert [file] == list(file.parent.iterdir())

@@ -50,9 +50,9 @@ def lines(api: Service, payments: Service) -> list[Line]:
 def test_written_fields_are_documented(lines: list[Line]) -> None:
     """Every field that occurs in a line is documented."""
     always = table("Fields of every line")
-    ours = [line for line in lines if line["logger"].startswith(("app", "observability"))]
+    own = [line for line in lines if line["logger"].startswith(("app", "observability"))]
     assert set(always) == set.intersection(*(set(line) for line in lines))
-    assert {field for line in ours for field in line} <= {*always, *table("Further fields")}
+    assert {field for line in own for field in line} <= {*always, *table("Further fields")}
 
 
 def test_documented_fields_are_written() -> None:

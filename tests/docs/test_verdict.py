@@ -16,7 +16,7 @@ from triage.stores.runs import RunFolder
 SHIPPED = ROOT / "loadtest/thresholds.toml"
 
 
-def judged(folder: Path) -> Verdict:
+def verdict_of_run(folder: Path) -> Verdict:
     store = RunFolder(fake_run(seconds=1).write(folder))
     plan = store.plan()
     measured, generators = store.measurements(plan.name, 1, 1), store.generators(plan.name)
@@ -48,7 +48,7 @@ def test_thresholds(tmp_path: Path) -> None:
     shipped = thresholds.read_thresholds(SHIPPED)
     assert tables["overall"] == set(shipped.overall.limits())
     assert (0, 0, True) == (shipped.reconciliation.differences, shipped.links.dead, bool(shipped.routes))
-    assert judged(tmp_path).word is Word.PASS
+    assert verdict_of_run(tmp_path).word is Word.PASS
 
 
 def test_exit_codes() -> None:
@@ -60,7 +60,7 @@ def test_exit_codes() -> None:
 def test_lines_in_loki(tmp_path: Path) -> None:
     """The documented fields are those of the lines, for each event."""
     with fake_server() as server:
-        fields = pushed_fields(server, judged(tmp_path))
+        fields = pushed_fields(server, verdict_of_run(tmp_path))
     always = {*table("Fields of every line"), "event"}
     assert always <= fields["run.verdict"] & fields["run.slow"]
     documented: dict[str, set[str]] = {"run.verdict": set(), "run.slow": set()}

@@ -72,22 +72,12 @@ def test_links_point_to_existing_dashboards() -> None:
 
 
 def test_variables_in_queries_are_encoded() -> None:
-    """Variables in queries are URL-encoded, so that a link cannot inject another query."""
+    """Variables in queries are URL-encoded, except those of Grafana, so that a link cannot inject another query."""
     queries = [text for text in _texts(DASHBOARDS) if re.search(r"rate\(|\{service_name|\{job=", text)]
     variables = {variable for query in queries for variable in re.findall(r"\$\{?\w+[^\]}]*\}?", query)}
 
-    assert {
-        "${service:percentencode}",
-        "${trace_id:percentencode}",
-        "${slow_ms:percentencode}",
-        "${user:percentencode}",
-        "${second:percentencode}",
-        "$__rate_interval",
-        "${__interval}",
-        "$__auto",
-        "${__from}",
-        "${__to}",
-    } == variables
+    assert "${service:percentencode}" in variables
+    assert [] == [each for each in variables if not re.fullmatch(r"\$\{\w+:percentencode\}|\$\{?__\w+\}?", each)]
 
 
 def test_load_test_dashboard_uses_documented_metrics_and_fields() -> None:

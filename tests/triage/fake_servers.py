@@ -51,6 +51,6 @@ def fake_server() -> Iterator[FakeServer]:
         fake.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(
             target=server.serve_forever, args=(0.01,), daemon=True
-        ).start()  # the poll interval delays the shutdown
+        ).start()  # a short poll interval, so that the shutdown is fast
         yield fake
         server.shutdown()

@@ -148,9 +148,9 @@ def test_hostile_lines(run_cli: RunCli, tmp_path: Path) -> None:
     for number in range(60):
         slow, hostile = number % 4 == 0, HOSTILE[number % len(HOSTILE)]
         line = api.finish(
-            T0 + number, 900 if slow else 5, route=hostile, method=hostile, trace_id=f"{together}{number}", **fields
+            T0 + number, 900 if slow else 5, route=hostile, method=hostile, trace_id=f"{together}{number}"
         )
-        line |= {name: name if slow else "fine" for name in HOSTILE}
+        line |= fields | {name: name if slow else "fine" for name in HOSTILE}
         line |= {"message": hostile, "level": hostile, "instance": hostile, "request_id": f"{together}-0-{number}"}
     sent = [
         {"timestamp": "2026-11-23T03:14:00Z", "event": "request.sent", "service": "loadtest", "run": together,

@@ -47,9 +47,9 @@ def lines(number: int = 20) -> list[bytes]:
 
 def test_foreign_lines(tmp_path: Path) -> None:
     """Other lines between log lines are skipped and counted, whether they are JSON or not."""
-    ours = lines()
-    mixed = [each for pair in zip(ours, (FOREIGN * 2)[: len(ours)], strict=True) for each in pair]
-    (tmp_path / "a.log").write_bytes(b"\n".join([*mixed, *FOREIGN]) + b"\r\n" + ours[0][:40])
+    logged = lines()
+    mixed = [each for pair in zip(logged, (FOREIGN * 2)[: len(logged)], strict=True) for each in pair]
+    (tmp_path / "a.log").write_bytes(b"\n".join([*mixed, *FOREIGN]) + b"\r\n" + logged[0][:40])
     store = JsonlStore([tmp_path])
     assert 20 == sum(each.requests for each in store.rates("api", 500))
     assert 20 == sum(sum(each) for each in store.count_fields("api", Window(0, 1e11), 500, ()).counts)
@@ -78,11 +78,11 @@ def test_incomplete_files(tmp_path: Path, cut: int) -> None:
 
 def test_file_names(tmp_path: Path) -> None:
     """A file is read once, even if it is named several times, and its name is not a glob pattern."""
-    strange = tmp_path / "a[b]*?\x1b\u202e '\".jsonl"
-    strange.write_bytes(b"\n".join(lines()))
+    special = tmp_path / "a[b]*?\x1b\u202e '\".jsonl"
+    special.write_bytes(b"\n".join(lines()))
     (tmp_path / "ab.txt").write_bytes(b"\n".join(lines()))
-    (tmp_path / "link.jsonl").symlink_to(strange)
-    store = JsonlStore([tmp_path, strange, tmp_path / "." / strange.name])
+    (tmp_path / "link.jsonl").symlink_to(special)
+    store = JsonlStore([tmp_path, special, tmp_path / "." / special.name])
     assert 20 == len(store.finished("api"))
     assert 40 == len(JsonlStore([tmp_path, tmp_path / "ab.txt"]).finished("api"))
 

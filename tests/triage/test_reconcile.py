@@ -29,8 +29,8 @@ class Run(NamedTuple):
 def reconciled(store_lines: StoreLines) -> Reconcile:
     """Return a function that reconciles a run."""
 
-    def run_reconcile(made: Run, **options: str) -> Reconciliation:
-        store = store_lines(made.lines)
+    def run_reconcile(run: Run, /, **options: str) -> Reconciliation:
+        store = store_lines(run.lines)
         return reconcile(store, store, store, **options)
 
     return run_reconcile
