@@ -27,7 +27,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     output = tmp_path_factory.mktemp("bench") / "results.md"
     command: list[str | Path] = [python, "-m", "bench.overhead", "--quick", "--output", output]
     environment = {**os.environ, "PATH": path}
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=240)  # noqa: S603 - our own module
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=480)  # noqa: S603 - our own module
     return output.read_text()
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,22 +21,22 @@ from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import eventually
 
-
-def plain_locust(url: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run `locust` for four seconds as a user does, with stdout and stderr in one."""
-    command = [
-        sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", url, "--headless", "--users", "10",
-        "--spawn-rate", "10", "--run-time", "4s", "--stop-timeout", "15", *options,
-    ]  # fmt: skip
-    return subprocess.run(  # noqa: S603 - a command of this project
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL,
-        timeout=120,
-    )  # fmt: skip
+PLAIN = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--users", "10"]
 
 
-def run_of(output: str) -> str:
-    (run,) = re.findall(r"Run (\S+) started", output)
-    return str(run)
+def plain_locust(
+    processes: Processes, name: str, url: str, *options: str, enough: Callable[[str], object]
+) -> tuple[str, str]:
+    """Run `locust` as a user does, stop it when `enough` is true for its run, and return the output and the run."""
+    processes.start(name, [*PLAIN, "--host", url, "--spawn-rate", "10", "--stop-timeout", "15", *options])
+
+    def output() -> str:
+        return processes.output(name).read_text() + processes.errors(name).read_text()
+
+    (run,) = eventually(lambda: re.findall(r"Run (\S+) started", output()), "the start of the run", 60)
+    eventually(lambda: enough(run), "enough requests", 60)
+    assert 0 == processes.kill(name, signal.SIGTERM), output()
+    return output(), run
 
 
 def requests_of(loaded: Service, run: str) -> list[Line]:
@@ -54,14 +54,19 @@ class PlainRun(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def plain_run(loaded: Service, tmp_path_factory: pytest.TempPathFactory) -> PlainRun:
+def plain_run(loaded: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> PlainRun:
     """Make a run with a master, two workers, and every kind of file."""
     folder, port = tmp_path_factory.mktemp("plain"), str(free_port())
-    files = ("--csv", str(folder / "load"), "--html", str(folder / "load.html"), "--record", str(folder / "sent.jsonl"))
+    record = folder / "sent.jsonl"
+    files = ("--csv", str(folder / "load"), "--html", str(folder / "load.html"), "--record", str(record))
     ports = ("--master-bind-port", port, "--master-port", port)
-    done = plain_locust(loaded.url, "--processes", "2", *ports, *files)
-    assert 0 == done.returncode, done.stdout
-    return PlainRun(done.stdout, run_of(done.stdout), parse((folder / "sent.jsonl").read_text()), folder)
+
+    def enough(run: str) -> bool:
+        sent = record.read_text() if record.exists() else ""
+        return sent.count("\n") >= 40 and all(f'"{run}-{worker}-' in sent for worker in range(2))
+
+    output, run = plain_locust(processes, "plain", loaded.url, "--processes", "2", *ports, *files, enough=enough)
+    return PlainRun(output, run, parse(record.read_text()), folder)
 
 
 def test_plain_locust_prints_what_locust_prints(loaded: Service, plain_run: PlainRun) -> None:
@@ -102,21 +107,22 @@ def test_users_do_not_send_at_the_same_moment(plain_run: PlainRun) -> None:
     assert len({line["timestamp"][20:21] for line in plain_run.sent[-20:]}) > 1
 
 
-def test_tags_choose_tasks(loaded: Service) -> None:
+def test_tags_choose_tasks(loaded: Service, processes: Processes) -> None:
     """`--tags` and `--exclude-tags` leave the tasks of Locust's own rules, and no user is without a task."""
-    done = plain_locust(loaded.url, "--tags", "browse", "buy", "--exclude-tags", "read")
-    assert 0 == done.returncode
-    assert "Traceback" not in done.stdout
-    assert {("POST", "/orders")} == {
-        (line["method"], line["route"]) for line in requests_of(loaded, run_of(done.stdout))
-    }
+    options = ("--tags", "browse", "buy", "--exclude-tags", "read")
+    output, run = plain_locust(
+        processes, "tags", loaded.url, *options, enough=lambda run: len(requests_of(loaded, run)) >= 10
+    )
+    assert "Traceback" not in output
+    assert {("POST", "/orders")} == {(line["method"], line["route"]) for line in requests_of(loaded, run)}
 
 
-def test_unknown_tag(loaded: Service) -> None:
+def test_unknown_tag(loaded: Service, processes: Processes) -> None:
     """The error names the tags that there are."""
-    done = plain_locust(loaded.url, "--tags", "brows")
-    assert 2 == done.returncode
-    assert "No task is left to run. Tags in this locustfile: browse, buy, read, report, write.\n" in done.stdout
+    processes.start("unknown-tag", [*PLAIN, "--host", loaded.url, "--tags", "brows"])
+    assert 2 == processes.wait("unknown-tag")
+    expected = "No task is left to run. Tags in this locustfile: browse, buy, read, report, write.\n"
+    assert expected in processes.errors("unknown-tag").read_text()
 
 
 def test_same_seed_same_choices(loaded: Service, processes: Processes, tmp_path: Path) -> None:
@@ -178,8 +184,9 @@ def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes
 def test_the_stack_load_starts_automatically(loaded: Service, processes: Processes) -> None:
     """Locust counts what the service logged; all output is JSON, and the page stays after the run."""
     port = free_port()
-    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "5s", "LOAD_USERS": "10"}
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
     processes.start("load", [sys.executable, "-m", "loadtest"], settings)
+    processes.answers("load", f"http://127.0.0.1:{port}/", 60)
     load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("load"), loaded.client)
     stopped = load.event("run.stopped")
 
@@ -217,18 +224,23 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     (tmp_path / "sitecustomize.py").write_text(SLOW_TO_CONNECT)
     port, between = free_port(), str(free_port())
     ports = {"LOCUST_MASTER_BIND_PORT": between, "LOCUST_MASTER_NODE_PORT": between}
-    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "7s", "LOAD_USERS": "10"}
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "10m", "LOAD_USERS": "10"}
     processes.start("master", [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
     workers = ["worker-1", "worker-2"]
     for worker in workers:
         processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], {**ports, "PYTHONPATH": str(tmp_path)})
+    processes.answers("master", f"http://127.0.0.1:{port}/", 60)
     master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("master"), loaded.client)
+    run = master.event("run.started")["run"]
+    eventually(
+        lambda: {"0", "1"} == {line["request_id"].split("-")[1] for line in requests_of(loaded, run)}, "both", 60
+    )
+    httpx2.post(f"{master.url}/stop", timeout=30).raise_for_status()
     stopped = master.event("run.stopped")
 
-    ids = [line["request_id"] for line in requests_of(loaded, stopped["run"])]
+    ids = [line["request_id"] for line in requests_of(loaded, run)]
     assert (len(ids), 0) == (stopped["requests"], stopped["failures"])
     assert len(ids) == len(set(ids))
-    assert {"0", "1"} == {each.split("-")[1] for each in ids}
     for process in (*workers, "master"):
         processes.stop(process)
 

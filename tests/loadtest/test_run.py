@@ -208,7 +208,7 @@ def test_the_load_of_the_stack_is_paused(processes: Processes, loaded: Service, 
     processes.answers("stack-load", f"{url}/", 60)
     eventually(lambda: users_of(url) == 3, "the users of the stack's load", 60)
     name = start(processes, loaded, tmp_path, {**ALONE, "LOCUST_URL": url}, seconds=3)
-    assert 0 == processes.wait(name)
+    assert 0 == processes.wait(name, 120)
 
     assert "The load of the stack is paused during the run.\n" in processes.output(name).read_text()
     during = sorted(line["timestamp"] for line in events(tmp_path, "request.sent"))
