@@ -1,7 +1,6 @@
 """Random requests and runs, with and without an incident, by seed."""
 
 import random
-from functools import cache
 from typing import NamedTuple
 
 from tests.triage.fake_service import RUN, T0, FakeService, Line
@@ -38,15 +37,11 @@ def requests(seed: int, slow: int, users: int = 0, number: int = 1200) -> Incide
     return Incident(api.lines, T0, T0 + number * 0.05, affected)
 
 
-@cache
 def run(
     seed: int, *, fault: bool = True, replicas: int = 1, background: float = 0.0001, restart: bool = False,
     exemplars: bool = True, warm_up: int = 0, rate: int = 20,
 ) -> Incident:  # fmt: skip
-    """Return 150 seconds of requests and scrapes; with a fault, 8 users are slow from second 60 to 105.
-
-    The same arguments return the same object, which must not be changed.
-    """
+    """Return 150 seconds of requests and scrapes; with a fault, 8 users are slow from second 60 to 105."""
     rng = random.Random(seed)  # noqa: S311 - not a secret
     apis = [FakeService(instance=f"127.0.0.1:{8000 + number}") for number in range(replicas)]
     affected = frozenset(rng.sample(range(1, 201), 8))
