@@ -321,7 +321,7 @@ CONNECTIONS, REQUESTS, PIPELINES = 50, 40, 20
 
 
 def test_ids_of_concurrent_requests_do_not_mix(server: Service) -> None:
-    """2,000 requests over 50 connections, and 20 pipelines of two requests: each line has the ids of its own request.
+    """2,000 requests over 50 connections, and 20 pipelines: each line has the ids of the request that wrote it.
 
     The lines are written by the request, threads, tasks and background tasks. Some bodies are so large that the server
     has to pause reading.
