@@ -88,7 +88,7 @@ async def test_a_statement_is_cancelled_after_the_timeout(connect: Connect, seco
     database = connect(seconds)
     with pytest.raises(DatabaseTimeoutError, match=r"^Database timeout while using the database$"):
         async with asyncio.timeout(LONG), database.session() as session:
-            await sleep(session, 10 * LONG)
+            await sleep(session, 2 * LONG)
 
 
 async def test_a_connection_can_be_used_after_a_timeout(connect: Connect) -> None:
@@ -97,7 +97,7 @@ async def test_a_connection_can_be_used_after_a_timeout(connect: Connect) -> Non
     for _ in range(2):
         with pytest.raises(DatabaseTimeoutError):
             async with asyncio.timeout(LONG), database.session() as session:
-                await sleep(session, 10 * LONG)
+                await sleep(session, 2 * LONG)
         await ping(database, 1)
 
 
@@ -187,11 +187,11 @@ async def test_replicas_can_prepare_the_tables_at_the_same_time(database_url: st
 
 async def test_a_cancelled_statement_frees_its_connection(connect: Connect) -> None:
     """The statement of a cancelled request does not occupy the connection until its time-out."""
-    database = connect(10 * LONG)
+    database = connect(2 * LONG)
 
     async def sleep_long() -> None:
         async with database.session() as session:
-            await sleep(session, 10 * LONG)
+            await sleep(session, 2 * LONG)
 
     sleeping = asyncio.create_task(sleep_long())
     await asyncio.sleep(1)
