@@ -30,7 +30,8 @@ def server(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Ser
     url = f"http://127.0.0.1:{port}"
     processes.start(name, [sys.executable, "-m", "tests.app.observability.uvicorn_app", str(port), http, loop])
     processes.answers(name, f"{url}/metrics")
-    with httpx2.Client(base_url=url, timeout=30) as client:
+    # After an exception uvicorn closes the connection, which could be in use for the next request already.
+    with httpx2.Client(base_url=url, timeout=60, headers={"Connection": "close"}) as client:
         service = Service(name, url, processes.output(name), client)
         yield service
     processes.stop(name)
