@@ -38,13 +38,13 @@ test: setup ## Run all tests that need no servers and no network.
 
 .PHONY: test-quick
 test-quick: setup ## Run the tests that start no process (under a minute).
-	@$(PYTHON) -m pytest -q tests/app/observability tests/triage tests/grafana tests/docs/test_pages.py tests/test_compose.py \
-	  --ignore=tests/app/observability/test_served.py --ignore=tests/app/observability/test_hostile_requests.py \
-	  --ignore=tests/app/observability/test_lifting.py --ignore=tests/triage/test_broken_pipe.py
+	@$(PYTHON) -m pytest -q -n auto --dist loadfile tests/app/observability tests/triage tests/grafana tests/docs/test_pages.py tests/test_compose.py \
+	  --ignore=tests/app/observability/test_uvicorn.py --ignore=tests/app/observability/test_copied_folder.py \
+	  --ignore=tests/triage/test_broken_pipe.py
 
 .PHONY: test-properties
 test-properties: setup ## Run the property tests with 5,000 examples each.
-	@$(PYTHON) -m pytest --hypothesis-profile=thorough -k "harmless or one_line or any_text or any_json" tests/app/observability tests/triage/test_console.py
+	@$(PYTHON) -m pytest --hypothesis-profile=thorough -m hypothesis tests/app/observability tests/triage/test_console.py
 
 .PHONY: test-install
 test-install: setup ## Follow the README's "Use it in your own service" in a new environment (needs PyPI; 1 minute).

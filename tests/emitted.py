@@ -19,11 +19,11 @@ Line = dict[str, Any]
 def parse(text: str) -> list[Line]:
     """Parse JSON lines; fail if a line is not a JSON object."""
 
-    def refuse(constant: str) -> None:
+    def reject(constant: str) -> None:
         msg = f"{constant} is not valid JSON"
         raise ValueError(msg)
 
-    lines = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    lines = [json.loads(line, parse_constant=reject) for line in text.splitlines()]
     assert all(isinstance(line, dict) for line in lines)
     return lines
 

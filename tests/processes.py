@@ -1,4 +1,4 @@
-"""Real processes on loopback, which are stopped at the end of a test."""
+"""Child processes, which are stopped at the end of a test."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def short_folder() -> Path:
 
 
 class Processes:
-    """Processes by name, each with its stdout and stderr in files."""
+    """Running processes by name; the stdout and stderr of each one are in files."""
 
     def __init__(self, folder: Path) -> None:
         """Write the output files to `folder`."""
@@ -39,7 +39,7 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Return this container, without any processes yet."""
+        """Return this container."""
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class Processes:
     def run(self, name: str, command: Sequence[str | Path], user: str | None = None) -> None:
         """Run a process to its end; if it fails, raise `AssertionError` with its last lines."""
         self.start(name, command, user=user)
-        if code := self._running.pop(name).wait(60):
+        if code := self._running.pop(name).wait(120):
             msg = f"{name} ended with {code}:\n{self.last_lines(name)}"
             raise AssertionError(msg)
 
@@ -89,7 +89,7 @@ class Processes:
         """Send a signal to a process, wait until it exits, and return its exit code."""
         process = self._running.pop(name)
         process.send_signal(number)
-        return process.wait(30)
+        return process.wait(60)
 
     def wait(self, name: str, seconds: float = 60) -> int:
         """Wait until a process exits by itself, and return its exit code."""
@@ -104,16 +104,16 @@ class Processes:
         self._running[name].send_signal(number)
 
     def stop(self, name: str) -> int:
-        """Terminate a process, kill it after 15 s, and return its exit code."""
+        """Terminate a process, kill it after 30 s, and return its exit code."""
         process = self._running.pop(name)
         process.terminate()
         try:
-            return process.wait(15)
+            return process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
 
-    def answers(self, name: str, url: str, seconds: float = 30, status: int = 200) -> None:
+    def answers(self, name: str, url: str, seconds: float = 60, status: int = 200) -> None:
         """Wait until `url` responds with `status`; if the process exits instead, fail with its last lines."""
 
         def look() -> bool:
@@ -121,15 +121,17 @@ class Processes:
                 msg = f"{name} ended with {self._running[name].returncode}:\n{self.last_lines(name)}"
                 raise AssertionError(msg)
             try:
-                return httpx2.get(url, timeout=5).status_code == status
+                return client.get(url).status_code == status
             except httpx2.HTTPError:
                 return False
 
-        try:
-            eventually(look, f"{name} at {url}", seconds)
-        except AssertionError as exc:
-            exc.add_note(self.last_lines(name))
-            raise
+        # Without certificates, whose loading would take longer than all the requests.
+        with httpx2.Client(timeout=10, verify=False) as client:
+            try:
+                eventually(look, f"{name} at {url}", seconds)
+            except AssertionError as exc:
+                exc.add_note(self.last_lines(name))
+                raise
 
     def last_lines(self, name: str) -> str:
         """Return the end of the stdout and stderr of a process."""

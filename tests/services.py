@@ -1,4 +1,4 @@
-"""The services as real processes, with their log lines and metrics."""
+"""The services as child processes, with their log lines and metrics."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,10 @@ class Service:
     def lines(self, trace_id: str | None = None) -> list[Line]:
         """Return the complete lines so far, only those of one trace if an id is given."""
         complete, _, _ = self.output.read_text().rpartition("\n")
-        return [line for line in parse(complete) if trace_id in (None, line["trace_id"])]
+        if trace_id is None:
+            return parse(complete)
+        mentioned = "\n".join(line for line in complete.split("\n") if trace_id in line)
+        return [line for line in parse(mentioned) if trace_id == line["trace_id"]]
 
     def finished(self, trace_id: str) -> Line:
         """Wait for the `request.finished` line of a trace and return it."""

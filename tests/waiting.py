@@ -1,4 +1,4 @@
-"""Wait for a condition; tests do not depend on how fast the machine is."""
+"""Wait for a condition, so that tests do not depend on how fast the machine is."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T | None], what: str, seconds: float = 30, pause: float = 0.1) -> T:
+def eventually(look: Callable[[], T | None], what: str, seconds: float = 60, pause: float = 0.1) -> T:
     """Call `look` until its result is true and return it; raise `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

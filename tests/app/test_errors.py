@@ -1,4 +1,4 @@
-"""Error responses: problem details, and one failure in the log for each 5xx."""
+"""Error responses: problem details, and one `request.failed` line for each 5xx."""
 
 import pytest
 from fastapi import FastAPI
@@ -31,8 +31,8 @@ def failing_app(error: Exception) -> FastAPI:
         ),
     ],
 )
-async def test_a_5xx_is_one_failure(emitted: Emitted, error: Exception, status: int, detail: str) -> None:
-    """The response and the log line have the same trace id. Only messages of our own exceptions are shown."""
+async def test_a_5xx_is_logged_as_one_failure(emitted: Emitted, error: Exception, status: int, detail: str) -> None:
+    """Response and line have the same trace id. Only the messages of our own exceptions are shown."""
     async with emitted.observe(failing_app(error), safe_exceptions=(ServiceError,)) as client:
         response = await client.get("/")
 
@@ -44,8 +44,8 @@ async def test_a_5xx_is_one_failure(emitted: Emitted, error: Exception, status: 
     assert "hunter2" not in emitted.stream.getvalue() + response.text
 
 
-async def test_a_4xx_is_no_failure(emitted: Emitted) -> None:
-    """The client caused it: its line has the level info, and there is no `request.failed`."""
+async def test_a_4xx_is_not_a_failure(emitted: Emitted) -> None:
+    """Its line has the level info, and there is no `request.failed` line."""
     async with emitted.observe(failing_app(HTTPException(409))) as client:
         await client.get("/")
 

@@ -1,15 +1,17 @@
-"""Fault injection: limited, logged, and the same for all replicas."""
+"""Fault injection: which requests it affects, its log lines, and its limits."""
 
 import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.database import Database
 from app.faults.models import Fault
 from app.faults.registry import FaultRegistry
+from app.main import create_app
 from app.observability.testing import capture_logs
 from app.settings import Settings
 from app.users.seed import seed_users
@@ -18,11 +20,12 @@ from tests.processes import Processes
 from tests.services import Service, running
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.usefixtures("end_faults")
+# Tests that start a fault in the shared service end it afterwards.
+ends_faults = pytest.mark.usefixtures("end_faults")
 
 
 def db_seconds(service: Service, path: str) -> float:
-    """Return the time of a request's statements, which does not depend on how busy the machine is otherwise."""
+    """Send a request, and return the time that it spent in the database."""
     response = service.client.get(path)
     assert 200 == response.status_code
     return float(service.finished(response.headers["x-trace-id"])["db_ms"]) / 1000
@@ -37,8 +40,9 @@ def active(service: Service) -> dict[str, float]:
     return {s.labels["fault"]: s.value for s in service.samples() if s.name == "fault_active"}
 
 
+@ends_faults
 def test_the_statements_of_targeted_users_are_slow(api: Service) -> None:
-    """The request of user 7 is slow in the database, and its lines show that; the request of user 8 is not affected."""
+    """The lines show where the request of user 7 is slow; the request of user 8 is not affected."""
     start_fault(api, users=[7], delay_ms=600)
     response = api.client.get("/users/7")
     trace_id = response.headers["x-trace-id"]
@@ -51,6 +55,7 @@ def test_the_statements_of_targeted_users_are_slow(api: Service) -> None:
     assert not affected(api, "/users/8")
 
 
+@ends_faults
 def test_a_user_is_found_in_path_query_and_body(api: Service) -> None:
     """A request of several statements is slowed down once."""
     start_fault(api, users=[7], delay_ms=600)
@@ -62,7 +67,8 @@ def test_a_user_is_found_in_path_query_and_body(api: Service) -> None:
     assert affected(api, "/orders?user_id=7")
 
 
-def test_a_fault_of_one_route(api: Service) -> None:
+@ends_faults
+def test_a_fault_for_one_route(api: Service) -> None:
     """Other routes are not affected."""
     start_fault(api, route="/users/{user_id}", delay_ms=600)
 
@@ -70,8 +76,8 @@ def test_a_fault_of_one_route(api: Service) -> None:
     assert db_seconds(api, "/users/7") >= 0.6
 
 
-def test_a_share_is_the_same_requests_each_time() -> None:
-    """The seed and the request id decide, not the order of the requests."""
+def test_a_share_affects_the_same_requests_each_time() -> None:
+    """They depend on the seed and the request id, not on their order."""
 
     def matches(seed: int) -> list[bool]:
         fault = Fault(route=None, users=None, share=0.5, seed=seed, until=time.time() + 60)
@@ -81,8 +87,9 @@ def test_a_share_is_the_same_requests_each_time() -> None:
     assert 400 < sum(matches(seed=1)) < 600
 
 
+@ends_faults
 def test_start_and_end_are_logged(api: Service) -> None:
-    """A fault ends without a further request; both lines have its targets and its end."""
+    """The end is logged without another request; both lines have the fields of the fault."""
     fault = start_fault(api, users=[7], seconds=1)
     started = api.event("fault.started", fault_id=fault["id"])
     ended = api.event("fault.ended", fault_id=fault["id"])
@@ -93,10 +100,11 @@ def test_start_and_end_are_logged(api: Service) -> None:
     assert not affected(api, "/users/7")
 
 
+@ends_faults
 def test_all_replicas_have_the_same_faults(
     api: Service, database_url: str, payments: Service, processes: Processes
 ) -> None:
-    """A replica reads the faults of the others from the database, and only one of them logs the end."""
+    """They read them from the database, and only one replica logs the end."""
     settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
     with running(processes, "api", settings, f"replica-{database_url.split(':', maxsplit=1)[0]}") as replica:
         fault = start_fault(api, users=[7], delay_ms=10)
@@ -110,12 +118,13 @@ def test_all_replicas_have_the_same_faults(
 
 
 @pytest.mark.anyio
-async def test_reading_faults_goes_on_after_an_error(tmp_path: Path) -> None:
-    """The error is logged once. Otherwise a replica would keep its faults forever."""
-    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1, 3)
+async def test_faults_are_read_again_after_an_error(tmp_path: Path) -> None:
+    """Otherwise a replica would keep its faults forever. The error is logged once."""
+    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1, 60)
     faults = FaultRegistry(database, interval=0.01)
     with capture_logs() as logs:
         watching = asyncio.create_task(faults.watch())  # there is no table yet
+        await asyncio.to_thread(eventually, lambda: logs.lines(message="Faults cannot be read"), "the error")
         await asyncio.sleep(0.5)
         await database.prepare(seed_users)
         async with database.session() as session:
@@ -130,8 +139,9 @@ async def test_reading_faults_goes_on_after_an_error(tmp_path: Path) -> None:
     assert 1 == len(logs.lines(message="Faults cannot be read"))
 
 
+@ends_faults
 def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
-    """The list and the metric agree."""
+    """The list and the metric show the same."""
     fault = start_fault(api, users=[7])
     assert [fault["id"]] == [found["id"] for found in api.client.get("/faults", headers=FAULT_HEADERS).json()]
     assert {"slow-query": 1, "database-timeout": 0} == active(api)
@@ -147,24 +157,26 @@ def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
         pytest.param({"seconds": 601}, id="too long"),
         pytest.param({"share": 0}, id="no requests"),
         pytest.param({"users": []}, id="no users"),
-        pytest.param({"users": [10**30]}, id="a user id that no column can hold"),
-        pytest.param({"seed": 2**63}, id="a seed that no column can hold"),
+        pytest.param({"users": [10**30]}, id="user id that is too large for the column"),
+        pytest.param({"seed": 2**63}, id="seed that is too large for the column"),
         pytest.param({"route": "/nothing"}, id="unknown route"),
-        pytest.param({"route": "/faults"}, id="the route of faults"),
+        pytest.param({"route": "/faults"}, id="route of the faults"),
         pytest.param({"fault": "meteor"}, id="unknown fault"),
-        pytest.param({"fault": "database-timeout", "delay_ms": 2_000}, id="the delay of a time-out"),
+        pytest.param({"fault": "database-timeout", "delay_ms": 2_000}, id="time-out with a delay"),
     ],
 )
-def test_invalid_faults_are_refused(api: Service, invalid: dict[str, Any]) -> None:
-    """Every fault has limits, and can match a request."""
+@ends_faults
+def test_invalid_faults_are_rejected(api: Service, invalid: dict[str, Any]) -> None:
+    """Faults are limited, and have to match requests."""
     response = api.client.post("/faults", json={"fault": "slow-query", **invalid}, headers=FAULT_HEADERS)
 
     assert 422 == response.status_code
     assert {"slow-query": 0, "database-timeout": 0} == active(api)
 
 
+@ends_faults
 def test_a_web_page_of_another_site_cannot_start_a_fault(api: Service) -> None:
-    """Browsers send the header X-Fault-Lab to another site only with that site's permission."""
+    """Browsers send the header X-Fault-Lab to another site only if a preflight request allows it."""
     without_header = api.client.post("/faults", json={"fault": "slow-query"})
     preflight = api.client.options(
         "/faults",
@@ -177,3 +189,15 @@ def test_a_web_page_of_another_site_cannot_start_a_fault(api: Service) -> None:
 
     assert (403, 405) == (without_header.status_code, preflight.status_code)
     assert "access-control-allow-origin" not in preflight.headers
+
+
+@pytest.mark.anyio
+async def test_faults_are_off_by_default(tmp_path: Path) -> None:
+    """Without FAULTS=on, the routes do not exist."""
+    app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/tested.db"))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://tested") as client:
+        responses = [await client.request(method, "/faults", headers=FAULT_HEADERS) for method in ("GET", "POST")]
+        schema = (await client.get("/openapi.json")).json()
+
+    assert [404, 404] == [response.status_code for response in responses]
+    assert "/faults" not in schema["paths"]

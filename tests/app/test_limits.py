@@ -1,4 +1,4 @@
-"""Limits of headers and bodies: a refusal has problem details and a trace id, and is logged and observed."""
+"""Limits of headers, bodies and time series; a refused request gets problem details, and is logged and observed."""
 
 import re
 import socket
@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.payments.main import create_app
+from app.settings import PaymentsSettings
+from tests.app.faults import FAULT_HEADERS
 from tests.processes import Processes
 from tests.services import Service, running
 
@@ -22,7 +25,7 @@ WITHOUT_HTTPTOOLS = (
 def limited(
     request: pytest.FixtureRequest, payments: Service, processes: Processes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Run each service, and one of them with each HTTP parser."""
+    """Run both services, and one of them with each HTTP parser."""
     service, parser = request.param
     url = f"sqlite:///{tmp_path_factory.mktemp('limited')}/tested.db"
     settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
@@ -32,8 +35,8 @@ def limited(
 
 
 def paths(service: Service) -> list[str]:
-    """Return a route that reads its body, one that does not, and an unknown one."""
-    return ["/orders" if "api" in service.name else "/charges", "/healthz", "/nowhere"]
+    """Return a route that reads the body, one that does not, and an unknown path."""
+    return ["/orders" if "api" in service.name else "/charges", "/healthz", "/nothing"]
 
 
 def body(size: int) -> Iterator[bytes]:
@@ -58,7 +61,7 @@ def observations(service: Service, status: int) -> float:
 
 
 def check_refusal(service: Service, response: httpx2.Response, status: int) -> None:
-    """Check that it is a problem with the trace id, that it is logged once, and that the connection is closed."""
+    """Check that it has problem details with the trace id, is logged once, and closes the connection."""
     (trace_id,) = response.headers.get_list("x-trace-id")
     line = service.finished(trace_id)
     events = [line.get("event") for line in service.lines(trace_id)]
@@ -100,10 +103,10 @@ def test_a_body_has_a_limit(limited: Service, processes: Processes) -> None:
     assert peak_memory(processes, limited) - peak < 16 * MIB
 
 
-def test_a_body_that_is_not_read_is_not_kept(limited: Service, processes: Processes) -> None:
+def test_a_body_that_no_route_reads_is_not_kept_in_memory(limited: Service, processes: Processes) -> None:
     """A chunked body to an unknown route is discarded."""
     peak = peak_memory(processes, limited)
-    response = limited.client.post("/nowhere", content=body(64 * MIB))
+    response = limited.client.post("/nothing", content=body(64 * MIB))
 
     assert 404 == response.status_code
     assert peak_memory(processes, limited) - peak < 16 * MIB
@@ -112,7 +115,7 @@ def test_a_body_that_is_not_read_is_not_kept(limited: Service, processes: Proces
 def test_expect_100_continue(limited: Service) -> None:
     """A client that waits for `100 Continue` is refused before it sends the body."""
     path, port = paths(limited)[0], int(limited.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"Content-Length: {10 * MIB}\r\nExpect: 100-continue\r\n\r\n".encode()
@@ -124,12 +127,29 @@ def test_expect_100_continue(limited: Service) -> None:
     assert 1 == response.lower().count(b"x-trace-id: ")
 
 
-def test_both_limits_are_settings(processes: Processes) -> None:
+@pytest.mark.anyio
+async def test_both_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """MAX_HEADER_BYTES and MAX_BODY_BYTES."""
-    settings = {"MAX_HEADER_BYTES": "600", "MAX_BODY_BYTES": "50"}
-    with running(processes, "payments", settings, "payments-limited") as service:
-        long = {"order_id": 1, "amount_cents": 1, "more": "x" * 30}
-        assert 431 == service.client.get("/healthz", headers={"x": "x" * 600}).status_code
-        assert 431 == service.client.get("/healthz", headers={"x" * 600: "x"}).status_code
-        assert 413 == service.client.post("/charges", json=long).status_code
-        assert 201 == service.client.post("/charges", json={"order_id": 1, "amount_cents": 1}).status_code
+    monkeypatch.setenv("MAX_HEADER_BYTES", "600")
+    monkeypatch.setenv("MAX_BODY_BYTES", "50")
+    transport = httpx2.ASGITransport(create_app(PaymentsSettings()))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://tested") as client:
+        charge = {"order_id": 1, "amount_cents": 1}
+        responses = [
+            await client.get("/healthz", headers={"x": "x" * 600}),
+            await client.get("/healthz", headers={"x" * 600: "x"}),
+            await client.post("/charges", json={**charge, "more": "x" * 30}),
+            await client.post("/charges", json=charge),
+        ]
+
+    assert [431, 431, 413, 201] == [response.status_code for response in responses]
+
+
+def test_clients_cannot_create_many_series(limited: Service) -> None:
+    """Every method on every path creates far fewer than the 1,500 series that a replica may have."""
+    routes = limited.client.get("/openapi.json").json()["paths"]
+    for path in [*routes, "/docs", "/users/", "/nothing", "/users/x", "/orders/9"]:
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "POST"):
+            limited.client.request(method, path.format(user_id=1, order_id=1), headers=FAULT_HEADERS)
+
+    assert len(limited.samples()) < 1000

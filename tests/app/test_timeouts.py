@@ -1,4 +1,4 @@
-"""DATABASE_TIMEOUT and the fault `database-timeout`, as clients and log lines show them."""
+"""DATABASE_TIMEOUT and the fault `database-timeout`, in responses and log lines."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,8 +30,8 @@ def used_connections(api: Service) -> float:
     return used
 
 
-def test_a_timeout_is_a_503_and_its_lines_explain_it(api: Service) -> None:
-    """The lines have the operation, the payload, the user, the time, and the statement."""
+def test_the_response_and_the_lines_of_a_timeout(api: Service) -> None:
+    """They have the operation, the payload, the user, the time and the statement."""
     start_fault(api, fault="database-timeout", users=[7])
     response = api.client.post("/orders", json=ORDER)
     failed, finished = failure(api, response), api.finished(response.headers["x-trace-id"])
@@ -69,7 +69,7 @@ def test_the_message_names_the_operation(api: Service, method: str, path: str, r
 
 
 def test_requests_after_many_timeouts_are_not_affected(api: Service) -> None:
-    """More requests time out at once than there are connections; afterwards, all connections are free and usable."""
+    """15 requests time out at once; afterwards, all of the 10 connections are free and can be used."""
     start_fault(api, fault="database-timeout", users=[7])
     with ThreadPoolExecutor(15) as clients:
         timed_out = list(clients.map(lambda _: api.client.get("/users/7"), range(15)))
@@ -84,8 +84,8 @@ def test_requests_after_many_timeouts_are_not_affected(api: Service) -> None:
     ("faults", "status", "fault", "seconds"),
     [
         pytest.param(
-            [{"fault": "slow-query", "delay_ms": 300}, {"fault": "slow-query", "delay_ms": 800}],
-            200, "slow-query", 0.8, id="two slow queries",
+            [{"fault": "slow-query", "delay_ms": 200}, {"fault": "slow-query", "delay_ms": 500}],
+            200, "slow-query", 0.5, id="two slow queries",
         ),
         pytest.param(
             [{"fault": "slow-query", "delay_ms": 300}, {"fault": "database-timeout"}],
@@ -101,10 +101,10 @@ def test_requests_after_many_timeouts_are_not_affected(api: Service) -> None:
         ),
     ],
 )  # fmt: skip
-def test_the_slowest_fault_counts(
+def test_the_slowest_fault_is_used(
     api: Service, faults: list[dict[str, Any]], status: int, fault: str, seconds: float
 ) -> None:
-    """Of several faults, a request gets the slowest one, once, and its line names that one."""
+    """If several faults match a request, the slowest one is used, once, and is in the line."""
     for each in faults:
         start_fault(api, users=[7], **each)
     response = api.client.get("/users/7")
@@ -116,7 +116,7 @@ def test_the_slowest_fault_counts(
 
 
 def test_faults_do_not_affect_their_own_route(api: Service) -> None:
-    """A fault of all users and routes can be listed and ended."""
+    """A fault for all users and routes can be listed and ended."""
     fault = start_fault(api, fault="database-timeout")
     listed = api.client.get("/faults", headers=FAULT_HEADERS)
     ended = api.client.delete("/faults", headers=FAULT_HEADERS)

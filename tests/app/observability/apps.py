@@ -16,7 +16,7 @@ logger = logging.getLogger("tested")
 
 
 class OwnError(Exception):
-    """An error whose text the application wrote."""
+    """An exception of the application, whose message may be logged."""
 
 
 router = APIRouter()
@@ -24,7 +24,6 @@ things = APIRouter(prefix="/things")
 
 
 def api() -> FastAPI:
-    """Make an application that answers, annotates, fails, streams and works in the background."""
     app = FastAPI()
     app.include_router(router)
     app.include_router(things, prefix="/api")
@@ -32,8 +31,8 @@ def api() -> FastAPI:
 
 
 @things.get("/{thing_id}")
-async def _thing(thing_id: int) -> dict[str, int]:
-    annotate(user_id=thing_id, status="not yours to set")
+async def _get_thing(thing_id: int) -> dict[str, int]:
+    annotate(user_id=thing_id, status="cannot be replaced")
     with timer("db"):
         logger.info("Thing %d found", thing_id)
     with timer("db"):
@@ -42,61 +41,56 @@ async def _thing(thing_id: int) -> dict[str, int]:
 
 
 @things.post("")
-async def _refuse(request: Request) -> None:
+async def _create_thing(request: Request) -> None:
     await request.json()
     msg = "secret hunter2"
     raise ValueError(msg)
 
 
-@router.get("/own")
-async def _own() -> None:
-    msg = "the answer is known"
+@router.get("/own-error")
+async def _own_error() -> None:
+    msg = "out of stock"
     raise OwnError(msg)
 
 
-@router.get("/handled")
-async def _handled() -> Response:
-    record_exception(OwnError("payments is away"))
-    return PlainTextResponse("sorry", 503)
+@router.get("/recorded")
+async def _recorded() -> Response:
+    record_exception(OwnError("payments is down"))
+    return PlainTextResponse("unavailable", 503)
 
 
-@router.get("/gone")
-async def _gone() -> None:
+@router.get("/http-exception")
+async def _http_exception() -> None:
     raise HTTPException(410)
 
 
-@router.get("/later")
-async def _later(tasks: BackgroundTasks) -> str:
-    async def work() -> None:
-        await asyncio.sleep(0.2)
-        logger.info("Worked in the background")
-
-    tasks.add_task(work)
-    return "soon"
+@router.get("/background")
+async def _background(tasks: BackgroundTasks) -> str:
+    tasks.add_task(logger.info, "Background task")
+    return "accepted"
 
 
 @router.get("/stream")
 async def _stream() -> StreamingResponse:
-    async def parts() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
         yield b"first"
         await asyncio.sleep(0.1)
         yield b"last"
 
-    return StreamingResponse(parts())
+    return StreamingResponse(chunks())
 
 
 @router.get("/ready")
-async def _ready(broken: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query parameter
-    return PlainTextResponse("", 503 if broken else 200)
+async def _ready(status: int = 200) -> Response:
+    return PlainTextResponse("", status)
 
 
-async def raw(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Be an application without a framework: it answers, or raises before or after it began to."""
-    if scope["path"] == "/raises":
-        msg = "secret hunter2"
+async def plain_asgi(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Respond without a framework, or raise before or after the headers are sent."""
+    msg = "secret hunter2"
+    if scope["path"] == "/raise":
         raise ValueError(msg)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Trace-Id", b"made up")]})
-    if scope["path"] == "/breaks":
-        msg = "secret hunter2"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Trace-Id", b"invented")]})
+    if scope["path"] == "/headers-then-raise":
         raise ValueError(msg)
     await send({"type": "http.response.body", "body": b"ok"})

@@ -7,9 +7,7 @@ from prometheus_client import CollectorRegistry
 from app.observability import ObservabilityMiddleware
 
 # `make test-properties` runs the property tests with many more examples.
-settings.register_profile(
-    "default", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("default")
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=5_000)
 

@@ -1,4 +1,4 @@
-"""ObservedFastAPI is a FastAPI application that is observed, also inside of others and with others inside of it."""
+"""ObservedFastAPI works like FastAPI, also if it is mounted in another application or has mounts itself."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,19 +19,19 @@ from app.observability.testing import Captured, Line, capture_logs
 
 
 class Thing(BaseModel):
-    """A body."""
+    """A request body."""
 
     name: str
 
 
 @pytest.fixture
 def logs() -> Iterator[Captured]:
-    """Capture the lines of a test."""
+    """Capture the log lines of a test."""
     with capture_logs() as captured:
         yield captured
 
 
-def make() -> ObservedFastAPI:
+def make_app() -> ObservedFastAPI:
     app = ObservedFastAPI(observability=partial(ObservabilityMiddleware, registry=CollectorRegistry()))
 
     @app.post("/things")
@@ -47,11 +47,11 @@ def make() -> ObservedFastAPI:
 
 
 def client_of(app: FastAPI) -> TestClient:
-    """Return a client that sees a 500 as a response."""
+    """Return a client that does not raise the exceptions of the application."""
     return TestClient(app, raise_server_exceptions=False)
 
 
-def finished(logs: Captured) -> Line:
+def finished_line(logs: Captured) -> Line:
     (line,) = logs.lines(event="request.finished")
     return line
 
@@ -64,42 +64,42 @@ def add_http_middleware(app: FastAPI) -> None:
 
 @pytest.mark.parametrize("mounted", [True, False])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_body_passes_an_http_middleware(logs: Captured, *, mounted: bool, inside: bool) -> None:
-    """A JSON body reaches the handler behind `@app.middleware("http")`, of the application and of the one around it."""
-    app = make()
+def test_http_middleware_does_not_consume_the_body(logs: Captured, *, mounted: bool, inside: bool) -> None:
+    """With `@app.middleware("http")` on this application, or on the one in which it is mounted."""
+    app = make_app()
     outer = FastAPI()
     add_http_middleware(app if inside else outer)
     outer.mount("/shop" if mounted else "", app)
     response = client_of(outer).post("/shop/things" if mounted else "/things", json={"name": "mug"})
 
     assert (200, "mug") == (response.status_code, response.json())
-    assert ("/things", 200) == (finished(logs)["route"], finished(logs)["status"])
-    assert finished(logs)["trace_id"] == response.headers["x-trace-id"]
+    assert ("/things", 200) == (finished_line(logs)["route"], finished_line(logs)["status"])
+    assert finished_line(logs)["trace_id"] == response.headers["x-trace-id"]
 
 
-def test_a_nested_observed_application_logs_each_request_once(logs: Captured) -> None:
-    """The outermost one does; both, and the response, have one id."""
-    outer = make()
-    outer.mount("/inner", ObservabilityMiddleware(make()))
+def test_nested_instrumented_applications_log_a_request_once(logs: Captured) -> None:
+    """The outermost one logs it, with its own path in the route."""
+    outer = make_app()
+    outer.mount("/inner", ObservabilityMiddleware(make_app()))
     response = client_of(outer).post("/inner/things", json={"name": "mug"})
 
     assert [response.headers["x-trace-id"]] == response.headers.get_list("x-trace-id")
-    assert "/inner/things" == finished(logs)["route"]
+    assert "/inner/things" == finished_line(logs)["route"]
 
 
-def test_a_sub_application_has_its_template(logs: Captured) -> None:
-    """The label is the path of the mount and the template of the route in it."""
-    app, inner = make(), FastAPI()
+def test_the_route_in_a_mounted_application(logs: Captured) -> None:
+    """It is the path of the mount and the template of the inner route."""
+    app, inner = make_app(), FastAPI()
     inner.add_api_route("/pages/{page}", lambda page: page)
     app.mount("/inner", inner)
     client_of(app).get("/inner/pages/home")
 
-    assert "/inner/pages/{page}" == finished(logs)["route"]
+    assert "/inner/pages/{page}" == finished_line(logs)["route"]
 
 
-def test_a_plain_route_of_starlette_has_its_template(logs: Captured) -> None:
-    """FastAPI's own pages are such routes, too."""
-    app = make()
+def test_the_route_of_a_starlette_route(logs: Captured) -> None:
+    """Such as those of FastAPI's documentation pages."""
+    app = make_app()
 
     async def page(_: Request) -> Response:
         return Response()
@@ -107,13 +107,13 @@ def test_a_plain_route_of_starlette_has_its_template(logs: Captured) -> None:
     app.add_route("/pages/{page}", page)
     client_of(app).get("/pages/home")
 
-    assert "/pages/{page}" == finished(logs)["route"]
+    assert "/pages/{page}" == finished_line(logs)["route"]
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_late_and_hidden_routes_have_their_templates(logs: Captured, *, hidden: bool) -> None:
-    """A route that is added after the first request, or that OpenAPI does not list, is no `unmatched` one."""
-    app = make()
+def test_the_route_of_a_path_operation_that_is_added_later(logs: Captured, *, hidden: bool) -> None:
+    """It is not `unmatched`, also if OpenAPI does not list it."""
+    app = make_app()
     client = client_of(app)
     client.get("/nothing")
     app.add_api_route("/late/{number}", lambda number: number, include_in_schema=not hidden)
@@ -122,9 +122,9 @@ def test_late_and_hidden_routes_have_their_templates(logs: Captured, *, hidden: 
     assert ["unmatched", "/late/{number}"] == [line["route"] for line in logs.lines(event="request.finished")]
 
 
-def test_an_application_without_a_schema_starts(logs: Captured) -> None:
-    """Where OpenAPI cannot describe a type, only `/openapi.json` fails."""
-    app = make()
+def test_a_broken_openapi_schema_does_not_affect_other_routes(logs: Captured) -> None:
+    """Only `/openapi.json` fails if OpenAPI cannot describe a type."""
+    app = make_app()
 
     class Thing:
         pass
@@ -140,25 +140,25 @@ def test_an_application_without_a_schema_starts(logs: Captured) -> None:
     assert ["/openapi.json", "/things/{number}"] == [line["route"] for line in logs.lines(event="request.finished")]
 
 
-def test_a_client_for_tests_runs_the_lifespan(logs: Captured) -> None:
-    """`with TestClient(app)` starts and stops the service."""
-    with client_of(make()):
+def test_test_client_runs_the_lifespan(logs: Captured) -> None:
+    """Its start and stop are logged."""
+    with client_of(make_app()):
         pass
 
     assert ["service.started", "service.stopped"] == [line["event"] for line in logs.lines() if "event" in line]
 
 
-def test_a_client_for_tests_raises_what_was_not_handled(logs: Captured) -> None:
-    """It is an error of the test unless it is switched off, as for every FastAPI application."""
+def test_test_client_raises_unhandled_exceptions(logs: Captured) -> None:
+    """This is the default for all FastAPI applications; the exception is logged, too."""
     with pytest.raises(ValueError, match="out of stock"):
-        TestClient(make()).get("/failure")
+        TestClient(make_app()).get("/failure")
 
     assert 1 == len(logs.lines(event="request.failed"))
 
 
 def test_dependencies_can_be_overridden(logs: Captured) -> None:
-    """It still is a FastAPI application."""
-    app = make()
+    """`app.dependency_overrides` works."""
+    app = make_app()
 
     def stock() -> int:
         raise HTTPException(503)
@@ -171,20 +171,20 @@ def test_dependencies_can_be_overridden(logs: Captured) -> None:
     response = client_of(app).get("/stock")
 
     assert (200, 7) == (response.status_code, response.json())
-    assert 200 == finished(logs)["status"]
+    assert 200 == finished_line(logs)["status"]
 
 
 @pytest.mark.parametrize("key", [Exception, 500])
-def test_a_handler_for_unhandled_errors_gets_the_id(logs: Captured, key: int | type[Exception]) -> None:
-    """Its response has the id, and the error is logged once."""
-    app = make()
+def test_a_handler_for_unhandled_exceptions(logs: Captured, key: int | type[Exception]) -> None:
+    """Its response has the trace id, and the exception is logged once."""
+    app = make_app()
 
-    async def apologise(_request: Request, _exc: Exception) -> JSONResponse:
+    async def handle(_request: Request, _exc: Exception) -> JSONResponse:
         return JSONResponse({"detail": "sorry"}, 500)
 
-    app.add_exception_handler(key, apologise)
+    app.add_exception_handler(key, handle)
     response = client_of(app).get("/failure")
     (failed,) = logs.lines(event="request.failed")
 
     assert (500, {"detail": "sorry"}) == (response.status_code, response.json())
-    assert response.headers["x-trace-id"] == failed["trace_id"] == finished(logs)["trace_id"]
+    assert response.headers["x-trace-id"] == failed["trace_id"] == finished_line(logs)["trace_id"]

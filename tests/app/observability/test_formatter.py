@@ -1,4 +1,4 @@
-"""Every record becomes one JSON object in one line of at most 8 KiB."""
+"""Every record is formatted as one JSON object in one line of at most 8 KiB."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ ALWAYS = ["timestamp", "level", "service", "instance", "trace_id", "span_id", "l
 
 
 class Broken:
-    """An object without a text."""
+    """An object whose `str()` and `repr()` fail."""
 
     def __str__(self) -> str:  # noqa: D105
         msg = "no text"
@@ -31,7 +31,7 @@ class Broken:
 
 
 class Unbound:
-    """A proxy without a target, as frameworks have them: even its class is an error."""
+    """A proxy without a target, such as Flask's `request` outside of a request: even `isinstance()` fails."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:  # noqa: D105
@@ -43,28 +43,21 @@ class Unbound:
         raise RuntimeError(msg)
 
 
-class Measured(float):
+class FloatSubclass(float):
     """A subclass of float, such as NumPy's."""
 
 
-class Unreadable(dict[str, int]):
-    """A dictionary that cannot be read."""
+class BrokenDict(dict[str, int]):
+    """A dictionary whose items cannot be read."""
 
     def items(self) -> Any:  # noqa: D102
         raise RuntimeError
 
 
-def cyclic() -> list[object]:
-    ring: list[object] = []
-    ring.append(ring)
-    return ring
-
-
-def deep() -> object:
-    value: object = "end"
-    for _ in range(10_000):
-        value = [value]
-    return value
+def cyclic_list() -> list[object]:
+    cycle: list[object] = []
+    cycle.append(cycle)
+    return cycle
 
 
 TEXTS = st.text(st.characters()) | st.sampled_from(
@@ -73,8 +66,8 @@ TEXTS = st.text(st.characters()) | st.sampled_from(
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | TEXTS | st.complex_numbers()
     | st.sampled_from([2**70, -(2**70), float("nan"), float("inf"), Broken, ValueError("text"), object])
-    | st.builds(Broken) | st.builds(Measured, st.floats()) | st.builds(lambda: 10**5000)
-    | st.builds(cyclic) | st.builds(Unreadable, st.just({"a": 1})),
+    | st.builds(Broken) | st.builds(FloatSubclass, st.floats()) | st.builds(lambda: 10**5000)
+    | st.builds(cyclic_list) | st.builds(BrokenDict, st.just({"a": 1})),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS | st.integers() | st.none(), inner, max_size=5)
     | st.tuples(inner, inner) | st.sets(st.integers(), max_size=3),
     max_leaves=10,
@@ -86,12 +79,13 @@ NAMES = TEXTS | st.sampled_from(
 
 @pytest.fixture(scope="module")
 def captured() -> Iterator[Captured]:
-    """Capture lines, once for all examples."""
+    """Capture log lines, with one configuration for all tests, because Hypothesis runs many examples."""
     with capture_logs() as captured:
         yield captured
 
 
-def written(captured: Captured) -> str:
+def take_output(captured: Captured) -> str:
+    """Return the captured text, and remove it."""
     text = captured.stream.getvalue()
     captured.stream.seek(0)
     captured.stream.truncate()
@@ -109,11 +103,11 @@ ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "trace_id"
 def test_every_record_is_one_line(
     captured: Captured, registry: CollectorRegistry, message: object, args: list[object], extra: dict[str, object]
 ) -> None:
-    """Any message, arguments and extra fields: one JSON object whose standard fields cannot be forged."""
+    """Any message, arguments and extra fields give one JSON object; they cannot replace its standard fields."""
     failed = metric_value("log_records_failed_total", registry)
     logger.warning(message, *args, extra=extra)
 
-    text = written(captured)
+    text = take_output(captured)
     (line,) = parse(text)
     assert text.endswith("\n")
     assert len(text.encode()) <= 8192
@@ -133,41 +127,41 @@ def test_every_record_is_one_line(
         pytest.param("\ud800", "\\ud800", id="lone surrogate"),
         pytest.param(b"\xff", "b'\\xff'", id="bytes"),
         pytest.param(Broken(), "<Broken without a text>", id="broken"),
-        pytest.param(cyclic(), ["..."], id="cycle"),
-        pytest.param([Measured(1.5), 2**70], [1.5, str(2**70)], id="number that is a little more"),
+        pytest.param(cyclic_list(), ["..."], id="cycle"),
+        pytest.param([FloatSubclass(1.5), 2**70], [1.5, str(2**70)], id="subclass of float"),
         pytest.param([Unbound(), 7], ["<Unbound without a text>", 7], id="unbound"),
         pytest.param({1: {2}}, {"1": "{2}"}, id="set"),
     ],
 )
-def test_a_value_that_json_does_not_have_is_shown_by_its_text(captured: Captured, value: object, shown: object) -> None:
-    """The other fields of the line are not affected."""
-    logger.info("hello", extra={"value": value, "beside": 7})
+def test_values_that_json_does_not_support(captured: Captured, value: object, shown: object) -> None:
+    """They are shown as text, and the other fields are not affected."""
+    logger.info("hello", extra={"value": value, "other": 7})
 
-    (line,) = parse(written(captured))
-    assert (shown, 7) == (line["value"], line["beside"])
+    (line,) = parse(take_output(captured))
+    assert (shown, 7) == (line["value"], line["other"])
 
 
 def test_a_dictionary_as_message_adds_fields(captured: Captured) -> None:
-    """As in python-json-logger; the standard fields stay what they are."""
+    """As in python-json-logger; it cannot replace standard fields."""
     logger.info({"level": "forged", "trace_id": "x", "sku": "mug", "message": "Sold"})
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert ("info", "-", "mug", "Sold") == (line["level"], line["trace_id"], line["sku"], line["message"])
 
 
-def test_arguments_that_do_not_fit_cost_no_line(captured: Captured) -> None:
-    """A mistake in a call of the logger is visible in the line, which is not lost."""
+def test_a_message_with_wrong_arguments_is_logged(captured: Captured) -> None:
+    """The line has the error instead of being lost."""
     logger.info("%d users", "many")
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert ("%d users", "TypeError") == (line["message"], line["log_error"])
 
 
 def test_extra_fields_cannot_replace_standard_fields(captured: Captured) -> None:
-    """A field from outside cannot forge the service or the time."""
+    """`extra=` is often filled from data of users."""
     logger.info("hello", extra={"service": "forged", "timestamp": "forged", "level": "forged"})
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert ("tested", "info") == (line["service"], line["level"])
     assert "forged" != line["timestamp"]
 
@@ -175,37 +169,40 @@ def test_extra_fields_cannot_replace_standard_fields(captured: Captured) -> None
 @pytest.mark.parametrize(
     "text", ["two\nlines", "a\u2028b", "a\u2029b", "a\u0085b", '"} {"', "\x1b[31mred", "\x00"], ids=ascii
 )
-def test_no_text_makes_two_lines(captured: Captured, text: str) -> None:
-    """Also for readers that split lines at Unicode's separators; the text can be read back."""
+def test_line_separators_are_escaped(captured: Captured, text: str) -> None:
+    """Also Unicode's separators, at which some readers split lines; a JSON parser returns the original text."""
     logger.info(text, extra={"value": text})
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert (text, text) == (line["message"], line["value"])
 
 
-def test_a_long_field_does_not_push_out_short_ones(captured: Captured) -> None:
-    """Otherwise a dot would lead to a line without its duration."""
+def test_a_long_field_does_not_displace_short_ones(captured: Captured) -> None:
+    """An exemplar must lead to a line with its duration."""
     logger.info("cut", extra={"big": "x" * 9000, "event": "request.finished", "duration_ms": 1.5})
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert ("request.finished", 1.5, True) == (line["event"], line["duration_ms"], line["truncated"])
     assert len(line["big"]) < 3000
 
 
 def test_nesting_is_limited(captured: Captured) -> None:
-    """The rest is dots; a recursion does not end the request."""
-    logger.info("hello", extra={"value": deep()})
+    """Deeper values are replaced by dots, without a `RecursionError`."""
+    value: object = "innermost"
+    for _ in range(10_000):
+        value = [value]
+    logger.info("hello", extra={"value": value})
 
-    (line,) = parse(written(captured))
+    (line,) = parse(take_output(captured))
     assert "..." in json.dumps(line["value"])
 
 
-def test_long_values_keep_head_and_tail(captured: Captured) -> None:
-    """Of a message, a list and an object."""
+def test_long_values_keep_their_beginning_and_end(captured: Captured) -> None:
+    """This applies to texts, lists and objects."""
     numbers = [f"frame {number}" for number in range(5_000)]
     logger.info("begin %s end", "x" * 50_000, extra={"stack": numbers, "payload": {str(n): n for n in range(5_000)}})
 
-    text = written(captured)
+    text = take_output(captured)
     (line,) = parse(text)
     assert len(text.encode()) <= 8192
     assert line["truncated"] is True
@@ -217,7 +214,7 @@ def test_long_values_keep_head_and_tail(captured: Captured) -> None:
 
 @pytest.mark.anyio
 async def test_annotations_cannot_replace_fields(emitted: Emitted) -> None:
-    """Status, service and time stay what they are; the other annotations are there."""
+    """Other annotations are added to the line."""
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         annotate(service="forged", timestamp="forged", status=1, event="forged", tenant="acme", odd=Broken())

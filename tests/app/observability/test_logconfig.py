@@ -1,4 +1,4 @@
-"""Everything that this process writes is JSON on one stream, and is counted."""
+"""Everything that the process logs is written as JSON lines to one stream, and is counted."""
 
 import io
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger("tested")
 
 @pytest.fixture
 def default_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace pytest's own hooks, which would turn what they are called with into errors."""
+    """Replace the hooks of pytest, which report each call as an error."""
     monkeypatch.setattr("sys.excepthook", sys.__excepthook__)
     monkeypatch.setattr("sys.unraisablehook", sys.__unraisablehook__)
     monkeypatch.setattr("threading.excepthook", threading.__excepthook__)
@@ -34,7 +34,7 @@ def configure(emitted: Emitted, **options: object) -> None:
 
 
 def test_a_line_has_the_standard_fields(emitted: Emitted) -> None:
-    """Outside of a request the trace id is `-`, which no client can send."""
+    """Outside of a request the trace id is `-`, which is not valid in a header."""
     configure(emitted)
     logger.info("hello %s", "world", extra={"user_id": 7})
 
@@ -50,7 +50,7 @@ def test_a_line_has_the_standard_fields(emitted: Emitted) -> None:
     ("number", "level"), [(5, "debug"), (20, "info"), (25, "info"), (35, "warning"), (45, "error"), (60, "critical")]
 )
 def test_levels_are_ranked_by_their_number(emitted: Emitted, number: int, level: str) -> None:
-    """Added and renamed levels keep their rank: dashboards use five names."""
+    """Custom levels are logged as one of the five standard levels, because dashboards use these."""
     configure_logging("tested", level=1, stream=emitted.stream)
     logger.log(number, "hello")
 
@@ -58,8 +58,8 @@ def test_levels_are_ranked_by_their_number(emitted: Emitted, number: int, level:
     assert level == line["level"]
 
 
-def test_ids_are_those_of_the_moment_when_the_record_was_made(emitted: Emitted) -> None:
-    """Behind a queue, records are formatted by another thread, which works for no request."""
+def test_ids_are_added_when_the_record_is_created(emitted: Emitted) -> None:
+    """A `QueueListener` formats records in another thread, which has no request."""
     configure(emitted)
     root = logging.getLogger()
     (stdout,) = root.handlers
@@ -76,7 +76,7 @@ def test_ids_are_those_of_the_moment_when_the_record_was_made(emitted: Emitted) 
 
 
 def test_lines_are_counted_by_level(emitted: Emitted, registry: CollectorRegistry) -> None:
-    """What was written can be compared with what was stored."""
+    """So that the number of written lines can be compared with the number of stored ones."""
     configure(emitted)
     before = metric_value("log_records_total", registry, level="warning") or 0
     logger.warning("one")
@@ -88,7 +88,7 @@ def test_lines_are_counted_by_level(emitted: Emitted, registry: CollectorRegistr
 def test_a_line_that_cannot_be_written_is_counted(
     emitted: Emitted, registry: CollectorRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The caller goes on, and nothing is printed elsewhere."""
+    """The caller gets no exception, and `logging` prints no traceback."""
     configure(emitted)
     before = metric_value("log_records_failed_total", registry) or 0
     emitted.stream.close()
@@ -98,8 +98,8 @@ def test_a_line_that_cannot_be_written_is_counted(
     assert ("", "") == capsys.readouterr()
 
 
-def test_the_stream_is_utf_8_whatever_the_locale_is() -> None:
-    """A line must not be lost because a terminal has another encoding."""
+def test_the_encoding_is_utf_8_in_every_locale() -> None:
+    """Otherwise a line that the encoding cannot represent would be lost."""
     raw = io.BytesIO()
     with capture_logs():
         configure_logging("tested", stream=io.TextIOWrapper(raw, encoding="ascii"))
@@ -108,17 +108,17 @@ def test_the_stream_is_utf_8_whatever_the_locale_is() -> None:
         assert "caf\u00e9 \u2603" == json.loads(raw.getvalue().decode("utf-8"))["message"]
 
 
-def failing() -> None:
+def raise_key_error() -> None:
     try:
         int("hunter2")
     except ValueError as exc:
         raise KeyError("hunter2") from exc  # noqa: EM101
 
 
-def fail(emitted: Emitted, **options: object) -> Line:
+def log_exception(emitted: Emitted, **options: object) -> Line:
     configure(emitted, **options)
     try:
-        failing()
+        raise_key_error()
     except KeyError:
         logger.exception("it failed")
     (line,) = emitted.lines()
@@ -126,18 +126,18 @@ def fail(emitted: Emitted, **options: object) -> Line:
 
 
 def test_an_exception_has_its_type_message_and_stack(emitted: Emitted) -> None:
-    """And the same of its causes, in one line without source code."""
-    line = fail(emitted)
+    """So have its causes; the stack has no source code."""
+    line = log_exception(emitted)
 
     assert ("KeyError", "'hunter2'") == (line["error_type"], line["error_message"])
-    assert line["stack"][1].endswith(" failing")
+    assert line["stack"][1].endswith(" raise_key_error")
     assert any(entry.startswith("caused by ValueError: invalid literal") for entry in line["stack"])
 
 
 @pytest.mark.parametrize("safe", [(), (LookupError,)], ids=["none", "its base class"])
 def test_messages_can_be_restricted_to_safe_exceptions(emitted: Emitted, safe: tuple[type[Exception], ...]) -> None:
-    """The messages of others may contain what a user sent; type and stack are always there."""
-    line = fail(emitted, safe_exceptions=safe)
+    """Other messages may contain data of users; type and stack are always logged."""
+    line = log_exception(emitted, safe_exceptions=safe)
 
     assert safe == () or "'hunter2'" == line.pop("error_message")
     assert "hunter2" not in json.dumps(line)
@@ -145,8 +145,8 @@ def test_messages_can_be_restricted_to_safe_exceptions(emitted: Emitted, safe: t
 
 
 @pytest.mark.usefixtures("default_hooks")
-def test_warnings_and_uncaught_exceptions_are_lines(emitted: Emitted) -> None:
-    """What ends the process is logged in full, also where messages are restricted."""
+def test_warnings_and_uncaught_exceptions_are_logged(emitted: Emitted) -> None:
+    """The exception that ends the process is logged with its message, also if messages are restricted."""
     configure(emitted, safe_exceptions=())
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -173,15 +173,15 @@ class RaisesWhenCollected:
         raise KeyError("secret")  # noqa: EM101
 
 
-def test_hooks_that_were_installed_before_are_called(emitted: Emitted) -> None:
-    """Tools that report crashes go on working."""
+def test_hooks_that_were_installed_earlier_are_called(emitted: Emitted) -> None:
+    """Once, even if logging is configured twice; crash reporters use these hooks."""
     called: list[str] = []
     with capture_logs():
         sys.excepthook = lambda *_: called.append("sys")
         threading.excepthook = lambda *_: called.append("threading")
         sys.unraisablehook = lambda *_: called.append("unraisable")
         configure(emitted)
-        configure(emitted)  # twice is once
+        configure(emitted)
         sys.excepthook(ValueError, ValueError(), None)
         thread = threading.Thread(target=lambda: 1 / 0)
         thread.start()
@@ -194,7 +194,7 @@ def test_hooks_that_were_installed_before_are_called(emitted: Emitted) -> None:
 
 @pytest.mark.usefixtures("default_hooks")
 def test_a_thread_may_end_with_sys_exit(emitted: Emitted) -> None:
-    """That is no failure; Python does not report it either."""
+    """It is not logged, because Python does not report it either."""
     configure(emitted)
     thread = threading.Thread(target=sys.exit)
     thread.start()
@@ -204,7 +204,7 @@ def test_a_thread_may_end_with_sys_exit(emitted: Emitted) -> None:
 
 
 def test_the_formatter_works_in_another_dictconfig() -> None:
-    """Any configuration can name it, with any handler."""
+    """With any handler."""
     stream = io.StringIO()
     with capture_logs():
         logging.config.dictConfig(
@@ -212,8 +212,8 @@ def test_the_formatter_works_in_another_dictconfig() -> None:
                 "version": 1,
                 "disable_existing_loggers": False,
                 "formatters": {"json": {"()": "app.observability.JsonFormatter", "service": "shop"}},
-                "handlers": {"mine": {"class": "logging.StreamHandler", "formatter": "json", "stream": stream}},
-                "root": {"handlers": ["mine"], "level": "INFO"},
+                "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": stream}},
+                "root": {"handlers": ["stdout"], "level": "INFO"},
             }
         )
         with continue_trace({"X-Request-ID": "mine"}):
