@@ -68,8 +68,8 @@ servers: setup ## Build Loki, Prometheus and Alloy for test-stack (30 minutes, o
 	@PATH="$$PWD/.venv/bin:$$PATH" scripts/servers
 
 .PHONY: test-stack
-test-stack: setup ## Run the tests against real servers: native processes, or docker compose with STACK=up.
-	@$(PYTHON) -m pytest tests/stack tests/journey
+test-stack: setup ## Run the tests against real servers: three native stacks side by side, or docker compose with STACK=up.
+	@$(PYTHON) -m pytest $(if $(STACK),,-n 3 --dist loadfile) tests/stack tests/journey
 
 .PHONY: pictures
 pictures: setup ## Take the screenshots for the documentation in a browser; with STACK=up, from docker compose.

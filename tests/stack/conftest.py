@@ -10,7 +10,7 @@ import pytest
 from tests.app.faults import FAULT_HEADERS
 from tests.load import locust
 from tests.processes import Processes
-from tests.stack.native import NativeStack, Stack
+from tests.stack.native import REPLICAS, NativeStack, Stack
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +30,13 @@ def stack(native: NativeStack | None) -> Stack:
 
 
 @pytest.fixture
-def load(stack: Stack, tmp_path: Path) -> Iterator[None]:
-    """Run Locust, with a slow database for some users, until the end of the test."""
+def load(native: NativeStack | None, stack: Stack, tmp_path: Path) -> Iterator[None]:
+    """Run Locust against all replicas, with a slow database for some users, until the end of the test."""
     fault = {"fault": "slow-query", "users": list(range(1, 9)), "seconds": 300, "delay_ms": 1000}
+    replicas = [native.url(name) for name in REPLICAS] if native else [stack.api]
     with Processes(tmp_path) as processes:
-        processes.start("load", locust(stack.api, 60, 30))
+        for number, url in enumerate(replicas):
+            processes.start(f"load-{number}", locust(url, 60 // len(replicas), 30))
         httpx2.post(f"{stack.api}/faults", json=fault, headers=FAULT_HEADERS).raise_for_status()
         yield
     httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS).raise_for_status()

@@ -16,7 +16,8 @@ from tests.compose import compose
 from tests.postgres import start_postgres
 from tests.processes import Processes, free_port, short_folder
 
-SERVICES = ("payments", "api", "api-2", "api-3")
+REPLICAS = ("api", "api-2", "api-3")
+SERVICES = ("payments", *REPLICAS)
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
 
@@ -52,7 +53,7 @@ class NativeStack:
 
     def __init__(self, *, quick_rules: bool = False) -> None:
         """Create a folder for data and lines; with `quick_rules`, stored lines are counted every few seconds."""
-        self._hurry = quick_rules
+        self._quick_rules = quick_rules
         self.folder = short_folder()
         self.lines = self.folder / "lines"
         self.lines.mkdir()
@@ -66,7 +67,7 @@ class NativeStack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop everything, the services first, so that their last lines are collected."""
+        """Stop everything, and remove the folder."""
         self.services.__exit__(None, None, None)
         self.servers.__exit__(None, None, None)
         shutil.rmtree(self.folder)
@@ -163,7 +164,7 @@ class NativeStack:
 
     def _copy_rules(self, source: str, target: str) -> None:
         shutil.copytree(ROOT / source, self.folder / target, dirs_exist_ok=True)
-        for file in (self.folder / target).rglob("lines.yml") if self._hurry else ():
+        for file in (self.folder / target).rglob("lines.yml") if self._quick_rules else ():
             text = file.read_text()
             for original, quick in (("interval: 1m", "interval: 5s"), ("[2m]", "[45s]"), ("offset 3m", "offset 60s")):
                 text = text.replace(original, quick)

@@ -22,7 +22,7 @@ from tests.postgres import serve_postgres
 from tests.processes import Processes
 from tests.services import unavailable
 from tests.stack import comparison, stores
-from tests.stack.native import SERVICES, NativeStack
+from tests.stack.native import REPLICAS, SERVICES, NativeStack
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def began() -> float:
 @contextmanager
 def load(native: NativeStack, folder: Path, users: int) -> Iterator[None]:
     """Send one request per second and user to the replicas until the `with` block ends."""
-    hosts = [native.url(name) for name in SERVICES if name != "payments"]
+    hosts = [native.url(name) for name in REPLICAS]
     with Processes(folder) as processes:
         for number, host in enumerate(hosts):
             processes.start(f"load-{number}", locust(host, users // len(hosts), 100, "--stop-timeout", "15"))
