@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Processes
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 def start_postgres(processes: Processes) -> str:
@@ -21,7 +21,7 @@ def start_postgres(processes: Processes) -> str:
             shutil.chown(folder, user)
     processes.run("initdb", [program("initdb"), "-D", data, "-U", "app", "-A", "trust", "--no-sync"], user)
     serve_postgres(processes)
-    eventually(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
+    wait_for(lambda: list(sockets.glob(".s.PGSQL.*")), "PostgreSQL's socket")
     return f"postgresql://app@/postgres?host={sockets}"
 
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import httpx2
 
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 def free_port() -> int:
@@ -113,7 +113,7 @@ class Processes:
             process.kill()
             return process.wait()
 
-    def answers(self, name: str, url: str, seconds: float = 60, status: int = 200) -> None:
+    def wait_until_ready(self, name: str, url: str, seconds: float = 60, status: int = 200) -> None:
         """Wait until `url` responds with `status`; if the process exits instead, fail with its last lines."""
 
         def look() -> bool:
@@ -128,7 +128,7 @@ class Processes:
         # Without certificates, whose loading would take longer than all the requests.
         with httpx2.Client(timeout=10, verify=False) as client:
             try:
-                eventually(look, f"{name} at {url}", seconds)
+                wait_for(look, f"{name} at {url}", seconds)
             except AssertionError as exc:
                 exc.add_note(self.last_lines(name))
                 raise
@@ -141,7 +141,7 @@ class Processes:
         return "\n".join(tails)
 
 
-def gone(pids: Sequence[int]) -> bool:
+def all_exited(pids: Sequence[int]) -> bool:
     """Return whether none of the processes is running; zombies do not count as running."""
     listed = subprocess.run(  # noqa: S603
         ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))],  # noqa: S607

@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from tests.emitted import Line, parse
 from tests.processes import Processes, free_port
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Service:
         def look() -> Line | None:
             return next((line for line in self.lines(trace_id) if line.get("event") == "request.finished"), None)
 
-        return eventually(look, f"the line of {trace_id}")
+        return wait_for(look, f"the line of {trace_id}")
 
     def event(self, name: str, **fields: object) -> Line:
         """Wait for a line with this event and these fields, and return it."""
@@ -47,7 +47,7 @@ class Service:
             found = (line for line in self.lines() if line.get("event") == name)
             return next((line for line in found if fields.items() <= line.items()), None)
 
-        return eventually(look, name)
+        return wait_for(look, name)
 
     def samples(self) -> list[Sample]:
         """Return the samples that Prometheus would scrape."""
@@ -74,7 +74,7 @@ def running(
     url = f"http://127.0.0.1:{port}"
     processes.start(name, [sys.executable, *program, service], {"LOG_LEVEL": "debug", **settings, "PORT": str(port)})
     try:
-        processes.answers(name, f"{url}/readyz")
+        processes.wait_until_ready(name, f"{url}/readyz")
         with httpx2.Client(base_url=url, timeout=30) as client:
             yield Service(name, url, processes.output(name), client)
     finally:

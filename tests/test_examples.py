@@ -21,7 +21,7 @@ def test_ids_of_five_simultaneous_users_do_not_mix(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         command = [sys.executable, "-m", "uvicorn", "observability_engine:app", "--app-dir", str(EXAMPLES)]
         processes.start("engine", [*command, "--port", str(port)])
-        processes.answers("engine", f"http://127.0.0.1:{port}/openapi.json")
+        processes.wait_until_ready("engine", f"http://127.0.0.1:{port}/openapi.json")
         responses = asyncio.run(_request_all_users_at_once(f"http://127.0.0.1:{port}"))
         processes.stop("engine")
         lines = parse(processes.output("engine").read_text())

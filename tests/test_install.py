@@ -12,7 +12,7 @@ import pytest
 from tests import readme
 from tests.emitted import Line, parse
 from tests.processes import Processes, free_port
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +34,7 @@ def test_readme_section_works(tmp_path: Path) -> None:
     environment = {"UVICORN_PORT": port, "PATH": f"{shop / '.venv' / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": ""}
     with Processes(tmp_path) as processes:
         processes.start("shop", ["sh", "-c", f"cd '{shop}' && exec {run.strip()}"], environment)
-        eventually(lambda: "Uvicorn running" in processes.output("shop").read_text(), "the start of the service")
+        wait_for(lambda: "Uvicorn running" in processes.output("shop").read_text(), "the start of the service")
         response = _run(command.replace("8000", port), tmp_path)
         processes.stop("shop")
         lines = parse(processes.output("shop").read_text())

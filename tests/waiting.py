@@ -7,11 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T | None], what: str, seconds: float = 60, pause: float = 0.1) -> T:
-    """Call `look` until its result is true and return it; raise `AssertionError` after `seconds`."""
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = 60, pause: float = 0.1) -> T:
+    """Call `condition` until its result is true and return it; raise `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        result = look()
+        result = condition()
         if result:
             return result
         if time.monotonic() > deadline:

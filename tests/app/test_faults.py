@@ -18,7 +18,7 @@ from app.users.seed import seed_users
 from tests.app.faults import FAULT_HEADERS, start_fault
 from tests.processes import Processes
 from tests.services import Service, running
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 # Tests that start a fault in the shared service end it afterwards.
 ends_faults = pytest.mark.usefixtures("end_faults")
@@ -108,10 +108,10 @@ def test_all_replicas_have_the_same_faults(
     settings = {"DATABASE_URL": database_url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
     with running(processes, "api", settings, f"replica-{database_url.split(':', maxsplit=1)[0]}") as replica:
         fault = start_fault(api, users=[7], delay_ms=10)
-        eventually(lambda: affected(replica, "/users/7"), "the fault in the replica")
+        wait_for(lambda: affected(replica, "/users/7"), "the fault in the replica")
         api.client.delete("/faults", headers=FAULT_HEADERS)
-        eventually(lambda: not affected(replica, "/users/7"), "its end in the replica")
-        eventually(lambda: 0 == active(api)["slow-query"] == active(replica)["slow-query"], "its end in both")
+        wait_for(lambda: not affected(replica, "/users/7"), "its end in the replica")
+        wait_for(lambda: 0 == active(api)["slow-query"] == active(replica)["slow-query"], "its end in both")
 
         lines = [*api.lines(), *replica.lines()]
     assert 1 == sum(line.get("event") == "fault.ended" and line["fault_id"] == fault["id"] for line in lines)
@@ -124,14 +124,14 @@ async def test_faults_are_read_again_after_an_error(tmp_path: Path) -> None:
     faults = FaultRegistry(database, interval=0.01)
     with capture_logs() as logs:
         watching = asyncio.create_task(faults.watch())  # there is no table yet
-        await asyncio.to_thread(eventually, lambda: logs.lines(message="Faults cannot be read"), "the error")
+        await asyncio.to_thread(wait_for, lambda: logs.lines(message="Faults cannot be read"), "the error")
         await asyncio.sleep(0.5)
         await database.prepare(seed_users)
         async with database.session() as session:
             now = time.time()
             session.add(Fault(fault="slow-query", share=1, delay_ms=10, seed=0, started_at=now, until=now + 60))
             await session.commit()
-        await asyncio.to_thread(eventually, lambda: faults.active, "the fault")
+        await asyncio.to_thread(wait_for, lambda: faults.active, "the fault")
         watching.cancel()
         await asyncio.wait([watching])
         await database.engine.dispose()

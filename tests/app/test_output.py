@@ -19,7 +19,7 @@ from tests.app.faults import FAULT_HEADERS
 from tests.emitted import parse
 from tests.processes import Processes, free_port
 from tests.services import Service, running
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def payments_with_stdout(stdout: int, errors: Path) -> Iterator[httpx2.Client]:
         )  # fmt: skip
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            eventually(lambda: is_healthy(client), "payments")
+            wait_for(lambda: is_healthy(client), "payments")
             yield client
     finally:
         process.terminate()
@@ -90,7 +90,7 @@ def test_a_full_pipe_loses_no_lines(tmp_path: Path) -> None:
                 done += 1
         assert done < 10_000
         text = read_all(reading)
-        eventually(lambda: is_healthy(client), "payments to continue")
+        wait_for(lambda: is_healthy(client), "payments to continue")
         assert 0 == lost_lines(client)
     text += read_all(reading)
     os.close(reading)
@@ -128,11 +128,11 @@ def test_the_last_line_has_the_totals_of_all_requests(payments: Service, process
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with contextlib.closing(socket.create_connection(address)) as client:
             client.sendall(b"GET /users/1 HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\n\r\n")
-            eventually(lambda: service.lines("slow"), "the request to arrive")
+            wait_for(lambda: service.lines("slow"), "the request to arrive")
             processes.signal("totals", signal.SIGTERM)
-            eventually(lambda: is_refused(address), "new connections to be refused")
+            wait_for(lambda: is_refused(address), "new connections to be refused")
             assert b" 200 OK" in client.recv(1000)
-        eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the last line")
+        wait_for(lambda: service.lines()[-1].get("event") == "service.stopped", "the last line")
 
     lines = service.lines()
     totals = lines[-1]["totals"]
@@ -230,7 +230,7 @@ def test_an_exception_in_the_lifespan_is_logged_once(processes: Processes, verb:
     name, port = f"cannot-{verb}", free_port()
     processes.start(name, [sys.executable, "-c", FAILING_LIFESPAN, verb], {"PORT": str(port)})
     if verb == "stop":
-        processes.answers(name, f"http://127.0.0.1:{port}/", status=404)
+        processes.wait_until_ready(name, f"http://127.0.0.1:{port}/", status=404)
         processes.signal(name, signal.SIGTERM)
     processes.wait(name)
 

@@ -18,7 +18,7 @@ import pytest
 from tests.emitted import Line, parse
 from tests.processes import Processes, free_port
 from tests.services import Service, running
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 def run_service(*arguments: str, settings: Mapping[str, str]) -> tuple[int, list[Line]]:
@@ -100,10 +100,10 @@ def test_shutdown_cancels_requests_after_a_time(processes: Processes) -> None:
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with contextlib.closing(socket.create_connection(address)) as client:
             client.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\nContent-Length: 9\r\n\r\n{")
-            eventually(lambda: _in_flight(service) == 2, "the request to arrive")
+            wait_for(lambda: _in_flight(service) == 2, "the request to arrive")
             processes.signal("slow-client", signal.SIGTERM)
             started = time.monotonic()
-            eventually(lambda: service.lines()[-1].get("event") == "service.stopped", "the last line")
+            wait_for(lambda: service.lines()[-1].get("event") == "service.stopped", "the last line")
             took = time.monotonic() - started
 
     line, last = service.lines("slow")[-1], service.lines()[-1]
@@ -141,7 +141,7 @@ def test_requests_on_one_connection_do_not_share_a_context(processes: Processes)
     """A context variable that one request sets has its default value in the next one, also with pipelining."""
     port = free_port()
     processes.start("context", [sys.executable, "-c", CONTEXT_APP], {"PORT": str(port)})
-    processes.answers("context", f"http://127.0.0.1:{port}/")
+    processes.wait_until_ready("context", f"http://127.0.0.1:{port}/")
     with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as client:
         client.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -162,9 +162,9 @@ def test_a_service_without_tables_is_not_ready(payments: Service, processes: Pro
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("BEGIN EXCLUSIVE")
         processes.start("without-tables", [sys.executable, "-m", "app"], settings)
-        processes.answers("without-tables", f"{url}/readyz", status=503)
+        processes.wait_until_ready("without-tables", f"{url}/readyz", status=503)
         checks = httpx2.get(f"{url}/readyz", timeout=30).json()["checks"]
-    processes.answers("without-tables", f"{url}/readyz")
+    processes.wait_until_ready("without-tables", f"{url}/readyz")
     processes.stop("without-tables")
 
     assert "The tables have not been created yet." == checks["tables"]
@@ -177,8 +177,8 @@ def test_a_service_waits_for_its_database(payments: Service, processes: Processe
     url = f"http://127.0.0.1:{port}"
     settings = {"DATABASE_URL": f"sqlite:///{folder}/tested.db", "PAYMENTS_URL": payments.url, "PORT": str(port)}
     processes.start("waiting", [sys.executable, "-m", "app"], settings)
-    processes.answers("waiting", f"{url}/healthz")
-    processes.answers("waiting", f"{url}/readyz", status=503)
+    processes.wait_until_ready("waiting", f"{url}/healthz")
+    processes.wait_until_ready("waiting", f"{url}/readyz", status=503)
     folder.mkdir()
-    processes.answers("waiting", f"{url}/readyz")
+    processes.wait_until_ready("waiting", f"{url}/readyz")
     processes.stop("waiting")

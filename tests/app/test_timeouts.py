@@ -10,7 +10,7 @@ import pytest
 from tests.app.faults import FAULT_HEADERS, start_fault
 from tests.emitted import Line
 from tests.services import Service
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("end_faults")
 
@@ -77,7 +77,7 @@ def test_requests_after_many_timeouts_are_not_affected(api: Service) -> None:
     assert {"Database timeout while fetching user"} == {response.json()["detail"] for response in timed_out}
     assert {200} == {api.client.get(path).status_code for path in ["/users/8", "/users", "/orders?user_id=8"] * 5}
     assert 201 == api.client.post("/orders", json={**ORDER, "user_id": 8}).status_code
-    eventually(lambda: 0 == used_connections(api), "all connections to be free")
+    wait_for(lambda: 0 == used_connections(api), "all connections to be free")
 
 
 @pytest.mark.parametrize(

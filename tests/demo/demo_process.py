@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 _RUNNING = "send one request per second"
 _EXIT_TIMEOUT = 120  # seconds
@@ -48,7 +48,7 @@ class DemoProcess:
 
     def wait_for_output(self, text: str) -> None:
         """Wait for a text on stdout."""
-        eventually(lambda: text in self.output or self.process.poll() is not None, text, 60)
+        wait_for(lambda: text in self.output or self.process.poll() is not None, text, 60)
 
     def children(self) -> dict[str, int]:
         """Wait for Locust's run, and return the process ids of both services and of Locust."""

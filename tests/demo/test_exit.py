@@ -13,8 +13,8 @@ import pytest
 from demo.cli import main
 from tests.demo.demo_process import DemoProcess
 from tests.emitted import parse
-from tests.processes import gone
-from tests.waiting import eventually
+from tests.processes import all_exited
+from tests.waiting import wait_for
 
 LONG = ("--duration", "120", "--users", "10")
 Start = Callable[..., DemoProcess]
@@ -41,7 +41,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(start: Start) -> None:
     demo.signal(signal.SIGINT)
 
     assert 130 == demo.wait()
-    assert gone(list(children.values()))
+    assert all_exited(list(children.values()))
     assert "" == demo.errors
     assert [] == demo.temporary_folders()
 
@@ -52,12 +52,12 @@ def test_sigterm_stops_the_services_in_order(start: Start, tmp_path: Path) -> No
     demo = start("--keep", str(kept), before=("nohup",))
     children = demo.children()
     record = kept / "requests.jsonl"
-    eventually(lambda: record.exists() and record.stat().st_size, "the record of requests")
+    wait_for(lambda: record.exists() and record.stat().st_size, "the record of requests")
     demo.signal(signal.SIGHUP)
     demo.signal(signal.SIGTERM)
 
     assert 143 == demo.wait()
-    assert gone(list(children.values()))
+    assert all_exited(list(children.values()))
     assert "" == re.sub("nohup: .*\n", "", demo.errors)
     files = {file.stem: file.read_text() for file in kept.glob("*.jsonl")}
     assert {"api", "payments", "loadtest", "requests", "samples"} == set(files)
@@ -75,7 +75,7 @@ def test_sigkill_ends_the_services_too(start: Start) -> None:
     demo.signal(signal.SIGKILL)
     demo.wait()
 
-    eventually(lambda: gone(list(children.values())), "the end of the processes")
+    wait_for(lambda: all_exited(list(children.values())), "the end of the processes")
 
 
 def test_a_closed_pipe_stops_everything(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_process_that_dies_is_named(start: Start, victim: str) -> None:
     os.kill(children[victim], signal.SIGKILL)
 
     assert 1 == demo.wait()
-    assert gone(list(children.values()))
+    assert all_exited(list(children.values()))
     (folder,) = demo.temporary_folders()
     name = {"locust": "loadtest"}.get(victim, victim)
     message = rf'{name} ended unexpectedly \(killed by SIGKILL\); its last line: ".+"\. The files are in {folder}\.\n'

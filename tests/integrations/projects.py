@@ -13,7 +13,7 @@ import httpx2
 
 from tests.emitted import Line, parse
 from tests.processes import Processes, free_port
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "integrations.md"
@@ -49,7 +49,7 @@ class Service:
 
     def line(self, **fields: object) -> Line:
         """Wait for the one line that has these fields."""
-        (line,) = eventually(lambda: self.lines(**fields), f"a line with {fields}", 10)
+        (line,) = wait_for(lambda: self.lines(**fields), f"a line with {fields}", 10)
         return line
 
     def errors(self) -> str:
@@ -111,5 +111,5 @@ class Project:
                 str(port),
             ]
             processes.start("service", [*command, *options], env={"PYTHONPATH": str(self.folder)})
-            processes.answers("service", f"{url}/openapi.json")
+            processes.wait_until_ready("service", f"{url}/openapi.json")
             yield Service(url, client, processes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.emitted import parse
 from tests.integrations.projects import Project, example
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 BROKER = """
 celery.conf.broker_url = "filesystem://"
@@ -41,7 +41,7 @@ def test_celery_tasks_continue_the_trace(project: Project, tmp_path: Path) -> No
         command = [sys.executable, "-W", "ignore", "-m", "celery", "--quiet", "-A", "tasks", "worker"]
         processes = service.processes
         processes.start("worker", [*command, "--concurrency", "1"], env={"PYTHONPATH": str(tmp_path)})
-        lines = eventually(
+        lines = wait_for(
             lambda: (
                 lines
                 if len(lines := parse(processes.output("worker").read_text())) > 0
@@ -86,7 +86,7 @@ def test_a_poller_has_an_id_for_each_round(project: Project) -> None:
     """Outside of `continue_trace`, a task has the id of the request that started it; inside, one for each round."""
     with project.serve(example("Tasks that outlive their request")) as service:
         trace_id = service.client.post("/pollers").headers["X-Trace-ID"]
-        eventually(lambda: len(service.lines(message="Polled")) > 2, "three rounds")
+        wait_for(lambda: len(service.lines(message="Polled")) > 2, "three rounds")
         assert trace_id == service.line(message="Poller started")["trace_id"]
         rounds = [line["trace_id"] for line in service.lines(message="Polled")]
         finished = service.line(event="request.finished", route="/pollers")

@@ -12,7 +12,7 @@ import pytest
 from app.observability import new_trace_id
 from tests.emitted import Line
 from tests.integrations.projects import Project, Service, example
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -91,7 +91,7 @@ class Traced:
             traces = [span["context"]["trace_id"] for span in spans if span["attributes"].get("http.route") == path]
             return [span for span in spans if span["context"]["trace_id"] in traces]
 
-        return eventually(look, f"the span of {path}")
+        return wait_for(look, f"the span of {path}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 from tests.journey.conftest import Visitor
 from tests.stack import stores
 from tests.stack.native import Stack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 SECOND = 1000  # Grafana's times are in milliseconds
 HOME, LINES = "/d/service/service", "/d/trace-logs/trace-logs"
@@ -27,7 +27,7 @@ def slow_exemplar(stack: Stack, request: pytest.FixtureRequest) -> stores.Exempl
         slow = [exemplar for exemplar in found if exemplar.value > 1 and exemplar.series["job"] == "api"]
         return max(slow, key=lambda exemplar: exemplar.time, default=None)
 
-    exemplar = eventually(latest, "a slow exemplar", seconds=400, pause=0.5)
+    exemplar = wait_for(latest, "a slow exemplar", seconds=400, pause=0.5)
     began = timestamp(stores.lines(stack.loki, '{service_name="loadtest"} |= `run.started`')[0])
     first = min(each.time for each in stores.exemplars(stack.prometheus, began) if each.value > 1)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -222,7 +222,7 @@ def test_all_replicas_are_shown(visitor: Visitor, stack: Stack) -> None:
         active = {sample["metric"]["instance"] for sample in stores.query(stack.prometheus, rates)}
         return active if active == expected else set()
 
-    replicas = eventually(active_replicas, "requests at every replica", seconds=120)
+    replicas = wait_for(active_replicas, "requests at every replica", seconds=120)
     page = visitor.open(HOME)
     for title in ("Latency by replica", "Event loop lag by replica"):
         for replica in replicas:

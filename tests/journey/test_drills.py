@@ -14,7 +14,7 @@ from tests.journey.conftest import Visitor
 from tests.journey.test_dashboards import panel
 from tests.stack import stores
 from tests.stack.native import Stack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 LAB = {"X-Fault-Lab": "drill"}
 USER, SKU = 42, "mug"
@@ -28,7 +28,7 @@ def timeout(stack: Stack) -> Iterator[str]:
     response = httpx2.post(f"{stack.api}/orders", json={"user_id": USER, "sku": SKU, "quantity": 3}, timeout=60)
     assert 503 == response.status_code
     trace_id = response.headers["x-trace-id"]
-    eventually(
+    wait_for(
         lambda: stores.lines(stack.loki, f'{{service_name="api"}} |= `request.finished` |= `{trace_id}`'), "its line"
     )
     yield trace_id

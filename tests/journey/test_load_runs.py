@@ -18,7 +18,7 @@ from tests.journey.test_dashboards import SECOND, assert_shows_one_trace, panel,
 from tests.processes import Processes
 from tests.stack import stores
 from tests.stack.native import Stack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 LOAD_TEST = "/d/load-test/load-test"
 RUNS, WORST = "Runs and their verdicts", "Slowest and failed requests"
@@ -39,7 +39,7 @@ CODES = {"PASS": 0, "FAIL": 1, "INVALID": 3}
 def verdicts(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[stores.StoredLine]:
     """Make runs and evaluate them like `make load`; return the verdict lines in Loki."""
     lines = []
-    eventually(lambda: load_is_running(stack), "the stack's own load", 60, pause=1)
+    wait_for(lambda: load_is_running(stack), "the stack's own load", 60, pause=1)
     for options in RUN_OPTIONS:
         folder = tmp_path_factory.mktemp("runs")
         run = [*("loadtest.run", "--host", stack.api, "--rate", "20", "--folder", str(folder)), *options]
@@ -78,7 +78,7 @@ def run_module(module: Sequence[str], stack: Stack, folder: Path) -> int:
 
 def verdict_of(run: str, stack: Stack) -> stores.StoredLine:
     query = f'{{service_name="loadtest"}} |= `"event":"run.verdict"` |= `"run":"{run}"`'
-    (line,) = eventually(lambda: stores.lines(stack.loki, query), f"the verdict of {run}")
+    (line,) = wait_for(lambda: stores.lines(stack.loki, query), f"the verdict of {run}")
     return line
 
 

@@ -19,7 +19,7 @@ from tests.emitted import Line, parse
 from tests.load import locust
 from tests.processes import Processes, free_port
 from tests.services import Service
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 PLAIN = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--users", "10"]
 
@@ -33,8 +33,8 @@ def plain_locust(
     def output() -> str:
         return processes.output(name).read_text() + processes.errors(name).read_text()
 
-    (run,) = eventually(lambda: re.findall(r"Run (\S+) started", output()), "the start of the run", 60)
-    eventually(lambda: enough(run), "enough requests", 60)
+    (run,) = wait_for(lambda: re.findall(r"Run (\S+) started", output()), "the start of the run", 60)
+    wait_for(lambda: enough(run), "enough requests", 60)
     assert 0 == processes.kill(name, signal.SIGTERM), output()
     return output(), run
 
@@ -132,7 +132,7 @@ def test_same_seed_same_choices(loaded: Service, processes: Processes, tmp_path:
         options = ("--stop-timeout", "15", "--seed", "7", "--record", str(record))
         processes.start(f"seed-{record.stem}", locust(loaded.url, 1, 1, *options))
     for record in records:
-        eventually(lambda file=record: file.exists() and file.read_text().count("\n") >= 3, "three requests", 60)  # type: ignore[misc]
+        wait_for(lambda file=record: file.exists() and file.read_text().count("\n") >= 3, "three requests", 60)  # type: ignore[misc]
         assert 0 == processes.kill(f"seed-{record.stem}", signal.SIGTERM)
     logged = {line["trace_id"]: line for line in loaded.lines() if line.get("event") == "request.finished"}
     choices = [
@@ -152,7 +152,7 @@ def test_record_cannot_be_written(loaded: Service, processes: Processes, tmp_pat
     record = str(tmp_path / "nowhere" / "sent.jsonl")
     processes.start("lost", locust(loaded.url, 10, 10, "--stop-timeout", "15", "--record", record))
     started = Service("loadtest", "", processes.output("lost"), loaded.client).event("run.started")
-    eventually(lambda: len(requests_of(loaded, started["run"])) > 20, "more requests", 60)
+    wait_for(lambda: len(requests_of(loaded, started["run"])) > 20, "more requests", 60)
     assert 0 == processes.kill("lost", signal.SIGTERM)
 
     lines = parse(processes.output("lost").read_text())
@@ -166,16 +166,16 @@ def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
     processes.start("web", [sys.executable, *command])
-    processes.answers("web", f"{url}/")
+    processes.wait_until_ready("web", f"{url}/")
     httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": loaded.url}).raise_for_status()
 
     def stats() -> Line:
         found: Line = httpx2.get(f"{url}/stats/requests").json()
         return found
 
-    eventually(lambda: stats()["stats"][-1]["num_requests"] > 2, "some requests")
+    wait_for(lambda: stats()["stats"][-1]["num_requests"] > 2, "some requests")
     httpx2.post(f"{url}/stop").raise_for_status()
-    eventually(lambda: stats()["state"] == "stopped", "the end of the run")
+    wait_for(lambda: stats()["state"] == "stopped", "the end of the run")
     page = httpx2.get(f"{url}/").text
     assert re.search(r'"incidents": {[^}]*"default_value": "off"', page)
     processes.stop("web")
@@ -186,7 +186,7 @@ def test_the_stack_load_starts_automatically(loaded: Service, processes: Process
     port = free_port()
     settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(port), "LOAD_RUN_TIME": "6s", "LOAD_USERS": "10"}
     processes.start("load", [sys.executable, "-m", "loadtest"], settings)
-    processes.answers("load", f"http://127.0.0.1:{port}/", 60)
+    processes.wait_until_ready("load", f"http://127.0.0.1:{port}/", 60)
     load = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("load"), loaded.client)
     stopped = load.event("run.stopped")
 
@@ -229,12 +229,10 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     workers = ["worker-1", "worker-2"]
     for worker in workers:
         processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], {**ports, "PYTHONPATH": str(tmp_path)})
-    processes.answers("master", f"http://127.0.0.1:{port}/", 60)
+    processes.wait_until_ready("master", f"http://127.0.0.1:{port}/", 60)
     master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("master"), loaded.client)
     run = master.event("run.started")["run"]
-    eventually(
-        lambda: {"0", "1"} == {line["request_id"].split("-")[1] for line in requests_of(loaded, run)}, "both", 60
-    )
+    wait_for(lambda: {"0", "1"} == {line["request_id"].split("-")[1] for line in requests_of(loaded, run)}, "both", 60)
     httpx2.post(f"{master.url}/stop", timeout=30).raise_for_status()
     stopped = master.event("run.stopped")
 
@@ -252,7 +250,7 @@ def load_off(loaded: Service, processes: Processes) -> Iterator[str]:
     url = f"http://{shown}:{free_port()}"
     settings = {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_HOST": host, "LOAD_PORT": url.rpartition(":")[2]}
     processes.start("off", [sys.executable, "-m", "loadtest"], settings)
-    processes.answers("off", f"{url}/")
+    processes.wait_until_ready("off", f"{url}/")
     yield url
     processes.stop("off")
 

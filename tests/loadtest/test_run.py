@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from loadtest.profiles import PROFILES, Plan, Profile
 from loadtest.run import cli
 from tests.emitted import Line, parse
-from tests.processes import Processes, free_port, gone
+from tests.processes import Processes, all_exited, free_port
 from tests.services import Service
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 # No other Locust or Prometheus on this machine is used.
 ALONE = {"LOCUST_URL": f"http://127.0.0.1:{free_port()}", "PROMETHEUS_URL": ""}
@@ -93,7 +93,7 @@ def test_only_the_open_loop_measures_a_stall(processes: Processes, loaded: Servi
     """While the service is stopped, the open loop sends all requests, and each waits; the closed loop sends fewer."""
     loops = ("open", "closed")
     runs = [start(processes, loaded, tmp_path / loop, rate=20, seconds=8, loop=loop) for loop in loops]
-    eventually(lambda: all(events(tmp_path / loop, "request.sent") for loop in loops), "the first requests", 60)
+    wait_for(lambda: all(events(tmp_path / loop, "request.sent") for loop in loops), "the first requests", 60)
     processes.signal("loaded", signal.SIGSTOP)
     time.sleep(3)
     processes.signal("loaded", signal.SIGCONT)
@@ -112,7 +112,7 @@ def test_only_the_open_loop_measures_a_stall(processes: Processes, loaded: Servi
 def test_lost_generator(processes: Processes, loaded: Service, tmp_path: Path) -> None:
     """If a generator is killed, the others finish the run, and the output has a warning."""
     name = start(processes, loaded, tmp_path, workers=2, rate=10, seconds=5)
-    eventually(lambda: len(list(tmp_path.glob("tried/sent-*.jsonl"))) == 2, "both generators", 60)
+    wait_for(lambda: len(list(tmp_path.glob("tried/sent-*.jsonl"))) == 2, "both generators", 60)
     generators = children(processes.pid(name))
     assert 2 == len(generators)
     os.kill(generators[0], signal.SIGKILL)
@@ -128,12 +128,12 @@ def test_lost_generator(processes: Processes, loaded: Service, tmp_path: Path) -
 def test_killed_run(processes: Processes, loaded: Service, tmp_path: Path) -> None:
     """The generators of a run that is killed end, too."""
     name = start(processes, loaded, tmp_path, rate=10, seconds=60)
-    eventually(lambda: events(tmp_path, "request.sent"), "the first requests", 60)
+    wait_for(lambda: events(tmp_path, "request.sent"), "the first requests", 60)
     generators = children(processes.pid(name))
     assert 1 == len(generators)
     processes.kill(name)
 
-    eventually(lambda: gone(generators), "the end of the generator")
+    wait_for(lambda: all_exited(generators), "the end of the generator")
 
 
 def children(pid: int) -> list[int]:
@@ -143,7 +143,7 @@ def children(pid: int) -> list[int]:
 def test_interrupted_run(processes: Processes, loaded: Service, tmp_path: Path) -> None:
     """After Ctrl-C a run waits for responses, all files have their last lines, and the run is marked."""
     name = start(processes, loaded, tmp_path, workers=2, rate=10, seconds=60)
-    eventually(lambda: len({line["request_id"][:7] for line in events(tmp_path, "request.sent")}) == 2, "requests", 60)
+    wait_for(lambda: len({line["request_id"][:7] for line in events(tmp_path, "request.sent")}) == 2, "requests", 60)
     processes.signal(name, signal.SIGINT)
 
     assert 130 == processes.wait(name)
@@ -205,8 +205,8 @@ def test_the_load_of_the_stack_is_paused(processes: Processes, loaded: Service, 
     processes.start("stack-load", [sys.executable, "-m", "loadtest"], {**settings, **ports})
     processes.start("stack-worker", [sys.executable, "-m", "loadtest", "worker"], ports)
     url = f"http://127.0.0.1:{port}"
-    processes.answers("stack-load", f"{url}/", 60)
-    eventually(lambda: users_of(url) == 3, "the users of the stack's load", 60)
+    processes.wait_until_ready("stack-load", f"{url}/", 60)
+    wait_for(lambda: users_of(url) == 3, "the users of the stack's load", 60)
     name = start(processes, loaded, tmp_path, {**ALONE, "LOCUST_URL": url}, seconds=3)
     assert 0 == processes.wait(name, 120)
 
@@ -215,7 +215,7 @@ def test_the_load_of_the_stack_is_paused(processes: Processes, loaded: Service, 
     lines = [line for line in loaded.lines() if line.get("event") == "request.finished"]
     others = [line for line in lines if not line.get("request_id", "").startswith("tried-")]
     assert not [line for line in others if during[0] < line["timestamp"] < during[-1]]
-    eventually(lambda: users_of(url) == 3, "the users of the stack's load", 60)
+    wait_for(lambda: users_of(url) == 3, "the users of the stack's load", 60)
     for process in ("stack-worker", "stack-load"):
         processes.stop(process)
 

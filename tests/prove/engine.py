@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.load import locust
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = {**os.environ, "COMPOSE_PROJECT_NAME": os.environ.get("COMPOSE_PROJECT_NAME", "spike-to-log-proof")}
@@ -103,7 +103,7 @@ def wait_for_health(ids: Sequence[str], status: str, seconds: float = 90) -> lis
                 took.setdefault(name, time.monotonic() - began)
         return len(took) == len(ids)
 
-    eventually(look, f"{ids} to be {status}", seconds, pause=0.2)
+    wait_for(look, f"{ids} to be {status}", seconds, pause=0.2)
     return [took[name] for name in ids]
 
 

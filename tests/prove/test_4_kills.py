@@ -7,7 +7,7 @@ import httpx2
 from tests.prove import engine, report
 from tests.prove.conftest import Proof
 from tests.services import unavailable
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 def test_prometheus_is_killed(proof: Proof) -> None:
@@ -28,15 +28,15 @@ def test_the_database_is_killed(proof: Proof) -> None:
     url = f"{proof.stack.api}/users/17"
     container = engine.containers("postgres")["postgres-1"]
     engine.docker("kill", "--signal", "KILL", container)
-    response = eventually(lambda: unavailable(url), "a 503")
+    response = wait_for(lambda: unavailable(url), "a 503")
     assert "application/problem+json" == response.headers["content-type"]
     assert response.json()["detail"]
     assert response.headers["x-trace-id"] in response.text
 
     engine.docker("start", container)
-    eventually(lambda: "accepting" in _database_status(container), "PostgreSQL", pause=0.2)
+    wait_for(lambda: "accepting" in _database_status(container), "PostgreSQL", pause=0.2)
     began = time.monotonic()
-    eventually(lambda: httpx2.get(url, timeout=20).status_code == 200, "the service")
+    wait_for(lambda: httpx2.get(url, timeout=20).status_code == 200, "the service")
     took = time.monotonic() - began
     engine.wait_for_health([container, *engine.containers("api", "api-replica").values()], "healthy")
     proof.report.row(report.KILLS, "postgres (the service answers 503, with ids)", 1, took)

@@ -12,7 +12,7 @@ from tests.emitted import Line
 from tests.prove import engine, report
 from tests.prove.conftest import OUTAGE, USERS, Proof, lines_of
 from tests.stack import stores
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 _MAX_EXEMPLARS = 260_000  # `max_exemplars` of prometheus.yml
 _HOURS = 6
@@ -89,9 +89,7 @@ def test_counters_match_the_lines(proof: Proof) -> None:
         return dict(Counter(line.partition('"instance":"')[2].partition('"')[0] for line in lines))
 
     # A slow health check writes a line even without load, so the counts may differ for a moment.
-    eventually(
-        lambda: (lines := written()).items() <= counted().items() and len(lines) == len(names), "equal counts", 60
-    )
+    wait_for(lambda: (lines := written()).items() <= counted().items() and len(lines) == len(names), "equal counts", 60)
 
 
 def test_reconcile_finds_unlogged_requests(proof: Proof) -> None:

@@ -11,7 +11,7 @@ import httpx2
 from tests.prove import engine, report
 from tests.prove.conftest import Proof
 from tests.stack import comparison
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 RATE, SECONDS = 10_000, 300
 FLOOD = '{service_name="flood"}'
@@ -75,7 +75,7 @@ def _flood() -> str:
 def _lags(loki: str, container: str) -> Iterator[float]:
     """Yield the age of the newest line in a query, in seconds, until the container exits."""
     with httpx2.Client(base_url=loki, timeout=60) as client:
-        eventually(lambda: _newest(client), "the flood")
+        wait_for(lambda: _newest(client), "the flood")
         while engine.inspect(container)[0]["State"]["Running"]:
             for _ in range(4):
                 newest = _newest(client)

@@ -63,7 +63,7 @@ def start(project: Path, processes: Processes) -> Start:
         executable = Path(sys.executable).with_name(program)
         processes.start(name, [executable, *arguments], {"PORT": str(port), "PYTHONUNBUFFERED": ""}, cwd=project)
         try:
-            processes.answers(name, f"{url}/metrics")
+            processes.wait_until_ready(name, f"{url}/metrics")
             with httpx2.Client(base_url=url, timeout=30) as client:
                 yield Service(name, url, processes.output(name), client)
         finally:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from tests.waiting import eventually
+from tests.waiting import wait_for
 from triage.stores.prometheus import sum_samples
 
 PAGE = 5000  # the limit of one response in loki.yml
@@ -110,7 +110,7 @@ def _query(client: httpx2.Client, kind: str, query: str, **parameters: str | int
             return response if response.status_code == HTTPStatus.OK else None
         return None
 
-    result: list[dict[str, Any]] = eventually(look, query, pause=1).json()["data"]["result"]
+    result: list[dict[str, Any]] = wait_for(look, query, pause=1).json()["data"]["result"]
     return result
 
 
@@ -125,5 +125,5 @@ def wait_until_settled(loki: str, seconds: float = 300) -> float:
             last_change = time.monotonic()
         return time.monotonic() - last_change > _SETTLE_SECONDS
 
-    eventually(look, "the last line", seconds, pause=0.5)
+    wait_for(look, "the last line", seconds, pause=0.5)
     return last_change

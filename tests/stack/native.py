@@ -99,7 +99,7 @@ class NativeStack:
         for name in SERVICES:
             self.start_service(name)
         for name in SERVICES:
-            self.services.answers(name, f"{self.url(name)}/readyz")
+            self.services.wait_until_ready(name, f"{self.url(name)}/readyz")
 
     def start_service(
         self, name: str, environment: Mapping[str, str] | None = None, among: Processes | None = None
@@ -125,7 +125,7 @@ class NativeStack:
             "PROMETHEUS_URL": self.url("prometheus"),
         }
         self.servers.start("loki", command, environment)
-        self.servers.answers("loki", f"{self.url('loki')}/ready")
+        self.servers.wait_until_ready("loki", f"{self.url('loki')}/ready")
 
     def start_alloy(self) -> None:
         """Start Alloy with the shipped pipeline, which reads from files."""
@@ -139,7 +139,7 @@ class NativeStack:
         ]  # fmt: skip
         environment = {"LOKI_URL": f"{self.url('loki')}/loki/api/v1/push", "LINES": str(self.lines)}
         self.servers.start("alloy", command, environment)
-        self.servers.answers("alloy", f"{self.url('alloy')}/-/ready")
+        self.servers.wait_until_ready("alloy", f"{self.url('alloy')}/-/ready")
 
     def start_prometheus(self, api: str = "api", *, exemplars: bool = True) -> None:
         """Start Prometheus with the shipped configuration; `api` replaces the name of the service in its targets."""
@@ -160,7 +160,7 @@ class NativeStack:
             *(["--enable-feature=exemplar-storage"] if exemplars else []),
         ]  # fmt: skip
         self.servers.start("prometheus", command)
-        self.servers.answers("prometheus", f"{self.url('prometheus')}/-/ready")
+        self.servers.wait_until_ready("prometheus", f"{self.url('prometheus')}/-/ready")
 
     def _copy_rules(self, source: str, target: str) -> None:
         shutil.copytree(ROOT / source, self.folder / target, dirs_exist_ok=True)
@@ -199,5 +199,5 @@ class NativeStack:
             **overrides,
         }
         self.servers.start("grafana", [server("grafana"), "server", f"--homepath={home}"], environment)
-        self.servers.answers("grafana", f"{self.url('grafana')}{ready}")
+        self.servers.wait_until_ready("grafana", f"{self.url('grafana')}{ready}")
         return self.url("grafana")

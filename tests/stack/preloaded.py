@@ -37,7 +37,7 @@ def loki(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
             command,
             {"LOKI_DATA": f"{folder}/loki", "LOKI_RULES": f"{folder}/no-rules"},
         )
-        processes.answers("loki", f"{url}/ready")
+        processes.wait_until_ready("loki", f"{url}/ready")
         streams = list(_streams(lines))
         for begin in range(0, len(streams), 500):
             body = {"streams": streams[begin : begin + 500]}
@@ -65,7 +65,7 @@ def prometheus(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
     ]  # fmt: skip
     with Processes(folder) as processes:
         processes.start("prometheus", command)
-        processes.answers("prometheus", f"{url}/-/ready")
+        processes.wait_until_ready("prometheus", f"{url}/-/ready")
         samples = [line for line in lines if line.get("le") is not None]
         for _, simultaneous in groupby(sorted(samples, key=at), key=at):
             body = {"resourceMetrics": list(_resources(list(simultaneous)))}

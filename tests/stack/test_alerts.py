@@ -17,7 +17,7 @@ from tests.processes import Processes, free_port
 from tests.runbooks import RUNBOOKS, queries
 from tests.stack import stores
 from tests.stack.native import ROOT, Stack, server
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 SHORTER = {"5m": "5s", "30m": "30s", "1h": "60s", "6h": "360s", "1d": "1440s"}
 FAULTS = {
@@ -49,7 +49,7 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
     with Processes(folder) as processes:
         processes.start("prometheus", [*program, *options])
-        processes.answers("prometheus", f"{url}/-/ready")
+        processes.wait_until_ready("prometheus", f"{url}/-/ready")
         processes.start("load", locust(stack.api, 8, 8))
         yield url
         httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
@@ -86,15 +86,15 @@ def test_shortened_rules_differ_only_in_windows() -> None:
 def test_alert_fires_and_resolves(alert: str, stack: Stack, prometheus: str) -> None:
     """A fault fires the alert, its end resolves the alert, and meanwhile all queries of the runbook have results."""
     requests = 'instance_slo:requests_total{slo="availability"} > 0'
-    eventually(lambda: stores.query(prometheus, requests), "counted requests", seconds=60)
-    eventually(lambda: alert not in firing(prometheus), "no alert before the fault", seconds=300)
+    wait_for(lambda: stores.query(prometheus, requests), "counted requests", seconds=60)
+    wait_for(lambda: alert not in firing(prometheus), "no alert before the fault", seconds=300)
 
     httpx2.post(f"{stack.api}/faults", json=FAULTS[alert], headers=FAULT_HEADERS, timeout=60).raise_for_status()
-    found = eventually(lambda: firing(prometheus).get(alert), f"{alert}", seconds=300)
+    found = wait_for(lambda: firing(prometheus).get(alert), f"{alert}", seconds=300)
     assert {"alertname": alert, "job": "api", "severity": "page"}.items() <= found["labels"].items()
     assert "Requests to api " in found["annotations"]["description"]
     for language, query in queries(alert):
-        eventually(partial(run_query, stack, language, query), f"a result of {query}", seconds=60)
+        wait_for(partial(run_query, stack, language, query), f"a result of {query}", seconds=60)
 
     httpx2.delete(f"{stack.api}/faults", headers=FAULT_HEADERS, timeout=60).raise_for_status()
-    eventually(lambda: alert not in firing(prometheus), f"the end of {alert}", seconds=300)
+    wait_for(lambda: alert not in firing(prometheus), f"the end of {alert}", seconds=300)

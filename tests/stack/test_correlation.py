@@ -7,7 +7,7 @@ import pytest
 
 from tests.stack import stores
 from tests.stack.native import Stack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 ORDER = {"user_id": 17, "sku": "mug", "quantity": 1}
 
@@ -21,7 +21,7 @@ def test_trace_id_finds_lines_of_both_services(stack: Stack) -> None:
         finished = [line for line in found if line.fields.get("event") == "request.finished"]
         return found if len(finished) == 2 else None
 
-    found = eventually(both_finished, "the lines of both services")
+    found = wait_for(both_finished, "the lines of both services")
     assert {"api", "payments"} == {line.labels["service_name"] for line in found}
     assert {trace_id} == {line.fields["trace_id"] for line in found}
     assert "Payment captured" in [line.fields["message"] for line in found]
@@ -31,7 +31,7 @@ def test_trace_id_finds_lines_of_both_services(stack: Stack) -> None:
 def test_labels_and_metadata(stack: Stack) -> None:
     """A line has three labels with the values of its fields, and the trace id as structured metadata."""
     trace_id = httpx2.get(f"{stack.api}/users/17").headers["x-trace-id"]
-    found = eventually(lambda: stores.lines_of(stack.loki, trace_id), "the lines")
+    found = wait_for(lambda: stores.lines_of(stack.loki, trace_id), "the lines")
 
     for line in found:
         fields = line.fields
@@ -65,13 +65,13 @@ def test_job_and_instance_match_the_lines(stack: Stack) -> None:
         targets = {(target["metric"]["job"], target["metric"]["instance"]) for target in found}
         return targets if {"api", "payments"} == {job for job, _ in targets} else None
 
-    targets = eventually(up, "the targets")
+    targets = wait_for(up, "the targets")
 
     def written() -> bool:
         streams = stores.series(stack.loki, '{service_name=~"api|payments"}')
         return targets <= {(stream["service_name"], stream.get("instance")) for stream in streams}
 
-    eventually(written, f"lines of {targets}")
+    wait_for(written, f"lines of {targets}")
 
 
 @pytest.mark.usefixtures("load")
@@ -84,7 +84,7 @@ def test_every_exemplar_resolves(stack: Stack, capsys: pytest.CaptureFixture[str
         found = [exemplar for exemplar in stores.exemplars(stack.prometheus, began) if exemplar.time < settled]
         return found if len(found) >= 200 else None
 
-    found = eventually(enough, "200 exemplars", seconds=300, pause=2)
+    found = wait_for(enough, "200 exemplars", seconds=300, pause=2)
     unresolved = [exemplar for exemplar in found if not _resolves(stack, exemplar)]
     slow = sum(exemplar.value > 0.5 for exemplar in found)
     with capsys.disabled():
@@ -119,10 +119,10 @@ def test_counters_and_lines_agree(stack: Stack) -> None:
     for request_id in request_ids:
         httpx2.get(f"{stack.api}/orders/999999", headers={"X-Request-ID": request_id})
 
-    eventually(lambda: float(stores.query(stack.prometheus, count)[0]["value"][1]) - before == 50, "50 observations")
+    wait_for(lambda: float(stores.query(stack.prometheus, count)[0]["value"][1]) - before == 50, "50 observations")
     query = '{service_name="api"} |= `"request_id":"count-` |= `request.finished`'
 
     def stored() -> bool:
         return set(request_ids) <= {line.fields["request_id"] for line in stores.lines(stack.loki, query)}
 
-    eventually(stored, "50 lines")
+    wait_for(stored, "50 lines")

@@ -23,7 +23,7 @@ from tests.processes import Processes
 from tests.services import unavailable
 from tests.stack import comparison, stores
 from tests.stack.native import REPLICAS, SERVICES, NativeStack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("STACK") == "up", reason="kills a separate native stack; make prove-stack kills containers"
@@ -97,12 +97,12 @@ def test_a_service_is_killed(native: NativeStack, tmp_path: Path, capsys: pytest
     host = native.url("api-2")
     with Processes(tmp_path) as processes:
         processes.start("load", locust(host, 60, 100, "--stop-timeout", "15", "--record", str(record)))
-        eventually(lambda: record.exists() and record.read_text().count("\n") > 120, "load")
+        wait_for(lambda: record.exists() and record.read_text().count("\n") > 120, "load")
         native.services.kill("api-2")
         native.start_service("api-2")
-        native.services.answers("api-2", f"{host}/readyz")
+        native.services.wait_until_ready("api-2", f"{host}/readyz")
         now = record.read_text().count("\n")
-        eventually(lambda: record.read_text().count("\n") > now + 120, "load after the kill")
+        wait_for(lambda: record.read_text().count("\n") > now + 120, "load after the kill")
 
     sent = {line["request_id"]: line for line in parse(record.read_text())}
     logged = {line.get("request_id") for line in parse(native.services.output("api-2").read_text())}
@@ -126,7 +126,7 @@ def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixtu
     url = f"{native.url('api')}/users/17"
     os.killpg(native.servers.pid("postgres"), signal.SIGKILL)
     native.servers.wait("postgres")
-    response = eventually(lambda: unavailable(url), "a 503")
+    response = wait_for(lambda: unavailable(url), "a 503")
     assert "application/problem+json" == response.headers["content-type"]
     trace_id = response.headers["x-trace-id"]
     assert trace_id in response.text
@@ -135,11 +135,11 @@ def test_the_database_is_killed(native: NativeStack, capsys: pytest.CaptureFixtu
         found = stores.lines_of(native.url("loki"), trace_id)
         return [line.fields for line in found if line.fields.get("event") == "request.failed"]
 
-    (line,) = eventually(failed, "the failed request's line")
+    (line,) = wait_for(failed, "the failed request's line")
     assert ("api", "The database does not answer.") == (line["service"], line["error_message"])
 
     serve_postgres(native.servers)
     began = time.monotonic()
-    eventually(lambda: httpx2.get(url).status_code == 200, "the recovery of the service")
+    wait_for(lambda: httpx2.get(url).status_code == 200, "the recovery of the service")
     with capsys.disabled():
         print(f"\nrecovered {time.monotonic() - began:.2f} s after PostgreSQL was started; {line['message']!r}")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stack import comparison, stores
 from tests.stack.native import SERVICES, NativeStack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.environ.get("STACK") == "up", reason="loses lines of a separate native stack")
 
@@ -18,7 +18,7 @@ def native() -> Iterator[NativeStack]:
     """Run a separate stack, because the test loses lines."""
     with NativeStack(quick_rules=True) as started:
         stack = started.start()
-        eventually(lambda: len(stores.query(stack.prometheus, "log_records_total > 0")) >= len(SERVICES), "scrapes")
+        wait_for(lambda: len(stores.query(stack.prometheus, "log_records_total > 0")) >= len(SERVICES), "scrapes")
         yield started
 
 
@@ -39,7 +39,7 @@ def test_lost_lines_lower_the_ratio(native: NativeStack, capsys: pytest.CaptureF
         return {each["metric"]["job"]: float(each["value"][1]) for each in found}
 
     share = kept / written
-    eventually(lambda: ratios().get("payments") == pytest.approx(share, abs=0.02), f"{share:.3f}", 240, pause=1)
+    wait_for(lambda: ratios().get("payments") == pytest.approx(share, abs=0.02), f"{share:.3f}", 240, pause=1)
     with capsys.disabled():
         print(f"\nof {written} lines of payments {written - kept} are lost; {ratios()}")
     assert ratios()["api"] == pytest.approx(1, abs=0.02)

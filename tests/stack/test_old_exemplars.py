@@ -11,7 +11,7 @@ import pytest
 
 from tests.stack import stores
 from tests.stack.native import NativeStack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 HOURS = 6
 OLD = "payments-old"
@@ -29,7 +29,7 @@ def native() -> Iterator[NativeStack]:
         started.start()
         late = {"LD_PRELOAD": str(found[0]), "FAKETIME": f"-{HOURS}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         started.start_service(OLD, late)
-        started.services.answers(OLD, f"{started.url(OLD)}/readyz")
+        started.services.wait_until_ready(OLD, f"{started.url(OLD)}/readyz")
         started.scrape(OLD, {"job_name": OLD})
         yield started
 
@@ -47,21 +47,21 @@ def test_old_exemplar_has_its_lines(native: NativeStack) -> None:
     def lines(trace_id: str) -> list[stores.StoredLine]:
         return stores.lines(native.url("loki"), f'{query} | trace_id="{trace_id}"', minutes=HOURS * 60 + 5)
 
-    before = eventually(exemplar, "the exemplar")
+    before = wait_for(exemplar, "the exemplar")
     # Loki writes lines to disk within two hours, and searches lines that are older than three hours only on disk.
 
     def flushed() -> list[stores.StoredLine]:
         httpx2.post(f"{native.url('loki')}/flush").raise_for_status()
         return lines(before.labels["trace_id"])
 
-    eventually(flushed, "its lines", pause=1)
+    wait_for(flushed, "its lines", pause=1)
     for name, start in (("loki", native.start_loki), ("prometheus", native.start_prometheus)):
         native.servers.kill(name, signal.SIGTERM)
         start()
 
-    after = eventually(exemplar, "the exemplar after the restart")
+    after = wait_for(exemplar, "the exemplar after the restart")
     assert before == after
     assert after.time == pytest.approx(then, abs=60)
-    (line,) = eventually(lambda: lines(after.labels["trace_id"]), "its lines after the restart")
+    (line,) = wait_for(lambda: lines(after.labels["trace_id"]), "its lines after the restart")
     assert (after.labels["span_id"], "request.finished") == (line.fields["span_id"], line.fields["event"])
     assert after.value == pytest.approx(line.fields["duration_ms"] / 1000, abs=0.001)

@@ -16,7 +16,7 @@ from tests.app.faults import FAULT_HEADERS
 from tests.load import locust
 from tests.processes import Processes
 from tests.stack.native import ROOT, NativeStack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 from triage.endpoints import read_endpoints
 from triage.tour import guide
 from triage.tour.output import SlowRequest
@@ -101,10 +101,10 @@ def unread(stack: NativeStack) -> Iterator[None]:
     stack.services.stop("api")
     with Processes(elsewhere) as services:
         stack.start_service("api", among=services)
-        services.answers("api", f"{stack.url('api')}/readyz")
+        services.wait_until_ready("api", f"{stack.url('api')}/readyz")
         yield
     stack.start_service("api")
-    stack.services.answers("api", f"{stack.url('api')}/readyz")
+    stack.services.wait_until_ready("api", f"{stack.url('api')}/readyz")
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def test_spike_and_slow_request(loaded: NativeStack) -> None:
         return found if found and "slow-query" in {line.fields.get("fault_active") for line in found.lines} else None
 
     with endpoints.prometheus, endpoints.loki:
-        found = eventually(find, "a spike with a slow request", seconds=90, pause=1)
+        found = wait_for(find, "a spike with a slow request", seconds=90, pause=1)
     exemplar = found.exemplar.exemplar
     assert found.spike.start <= exemplar.at <= found.spike.end + 5
     assert found.spike.end > began
@@ -215,7 +215,7 @@ def test_output_and_stop(loaded: NativeStack, tmp_path: Path) -> None:
             text = processes.output("tour").read_text()
             return text if "Stop " in text else None
 
-        text = eventually(output, "a spike with a slow request", seconds=90)
+        text = wait_for(output, "a spike with a slow request", seconds=90)
         assert 0 == processes.kill("tour", signal.SIGTERM)
         assert "" == processes.errors("tour").read_text()
     assert healthy.exists()
@@ -244,7 +244,7 @@ def test_stopped_container(service: str, step: Step) -> None:
     compose("up", "--detach", "--wait", service)
 
     assert_broken(step, result)
-    eventually(lambda: 0 == once()[0], "every step", seconds=60)
+    wait_for(lambda: 0 == once()[0], "every step", seconds=60)
 
 
 def compose(*arguments: str) -> None:

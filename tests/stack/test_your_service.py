@@ -15,7 +15,7 @@ import yaml
 from tests import readme
 from tests.stack import stores
 from tests.stack.native import ROOT, NativeStack, Stack
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def shop(stack: Stack, native: NativeStack | None, tmp_path: Path) -> Iterator[s
     url = native.url("shop")
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "service:app"]
     native.services.start("shop", [*command, "--port", url.rpartition(":")[2]])
-    native.services.answers("shop", f"{url}/metrics")
+    native.services.wait_until_ready("shop", f"{url}/metrics")
     (scrape,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (job,) = yaml.safe_load(scrape)["scrape_configs"]
     assert stack.prometheus == native.url("prometheus")
@@ -51,8 +51,8 @@ def test_your_service_is_on_the_dashboards(shop: str, stack: Stack) -> None:
         found = [exemplar for exemplar in stores.exemplars(stack.prometheus, since) if exemplar.series["job"] == "shop"]
         return found[0] if found else None
 
-    exemplar = eventually(find_exemplar, "an exemplar of the shop", seconds=60)
+    exemplar = wait_for(find_exemplar, "an exemplar of the shop", seconds=60)
     assert "shop" in {found["metric"][label] for found in stores.query(stack.prometheus, f"{metric}")}
-    lines = eventually(lambda: stores.lines_of(stack.loki, exemplar.labels["trace_id"]), "its lines")
+    lines = wait_for(lambda: stores.lines_of(stack.loki, exemplar.labels["trace_id"]), "its lines")
     assert {"shop"} == {line.labels["service_name"] for line in lines}
     assert 7 in {line.fields.get("thing_id") for line in lines}

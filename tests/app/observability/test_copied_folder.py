@@ -46,7 +46,7 @@ def test_the_service_of_the_readme(project: Path) -> None:
     with Processes(project) as processes:
         command = [sys.executable, "-m", "uvicorn", "service:app", "--app-dir", str(project), "--port", str(port)]
         processes.start("shop", command)
-        processes.answers("shop", f"http://127.0.0.1:{port}/things/7")
+        processes.wait_until_ready("shop", f"http://127.0.0.1:{port}/things/7")
         response = httpx2.get(
             f"http://127.0.0.1:{port}/things/7?token=hunter2", headers={"X-Request-ID": "mine"}, timeout=30
         )

@@ -19,7 +19,7 @@ from app.observability import new_trace_id
 from tests.emitted import Line
 from tests.processes import Processes, free_port
 from tests.services import Service
-from tests.waiting import eventually
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module", params=[("h11", "asyncio"), ("httptools", "uvloop")], ids="-".join)
@@ -29,7 +29,7 @@ def server(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Ser
     name, port = f"uvicorn-{http}", free_port()
     url = f"http://127.0.0.1:{port}"
     processes.start(name, [sys.executable, "-m", "tests.app.observability.uvicorn_app", str(port), http, loop])
-    processes.answers(name, f"{url}/metrics")
+    processes.wait_until_ready(name, f"{url}/metrics")
     # After an exception uvicorn closes the connection, which could be in use for the next request already.
     with httpx2.Client(base_url=url, timeout=60, headers={"Connection": "close"}) as client:
         service = Service(name, url, processes.output(name), client)
@@ -59,7 +59,7 @@ def failures(server: Service, trace_id: str) -> list[Line]:
 
 def failure(server: Service, trace_id: str) -> Line:
     """Wait for the `request.failed` line of a trace, and check that it is the only one."""
-    (line,) = eventually(lambda: failures(server, trace_id), f"the failure of {trace_id}")
+    (line,) = wait_for(lambda: failures(server, trace_id), f"the failure of {trace_id}")
     return line
 
 
@@ -92,7 +92,7 @@ def test_client_disconnect_during_a_request_body(server: Service) -> None:
     head = f"POST /upload HTTP/1.1\r\nHost: x\r\nX-Request-ID: {trace_id}\r\nContent-Length: 9\r\n\r\n"
     with connect(server) as client:
         client.sendall(f"{head}ab".encode())
-        eventually(lambda: server.lines(trace_id), "the request to arrive")
+        wait_for(lambda: server.lines(trace_id), "the request to arrive")
     line = server.finished(trace_id)
 
     assert (499, "client_disconnect") == (line["status"], line["outcome"])
@@ -135,7 +135,7 @@ def test_an_exception_in_a_background_task(server: Service) -> None:
 def test_an_exception_in_a_task_that_is_never_awaited(server: Service) -> None:
     """It is logged without its message, and from Python 3.12 on with the trace id of the request."""
     trace_id = get(server, "/unawaited-task")
-    line = eventually(
+    line = wait_for(
         lambda: next((line for line in server.lines() if "never retrieved" in line["message"]), None), "the line"
     )
 
@@ -147,7 +147,7 @@ def test_an_exception_in_a_task_that_is_never_awaited(server: Service) -> None:
 def test_an_exception_in_a_callback(server: Service) -> None:
     """It is logged without the arguments of the callback, which asyncio would print."""
     get(server, "/callback")
-    line = eventually(
+    line = wait_for(
         lambda: next((line for line in server.lines() if line["message"].startswith("Exception in callback")), None),
         "the line",
     )
@@ -230,7 +230,7 @@ def websocket_closed(server: Service, trace_id: str) -> Line:
     def look() -> Line | None:
         return next((line for line in server.lines(trace_id) if line.get("event") == "websocket.closed"), None)
 
-    return eventually(look, "the line")
+    return wait_for(look, "the line")
 
 
 def open_websocket(server: Service, trace_id: str, text: str) -> list[Event]:
@@ -334,7 +334,7 @@ def test_ids_of_concurrent_requests_do_not_mix(server: Service) -> None:
         lines = [line for line in server.lines() if str(line.get("key")).startswith(("echo-", "sync-"))]
         return lines if len(lines) == 5 * echoes + 2 * syncs else []
 
-    lines = eventually(look, "all lines", seconds=60, pause=0.5)
+    lines = wait_for(look, "all lines", seconds=60, pause=0.5)
     ids = {line["key"]: (line["trace_id"], line["span_id"]) for line in lines if "event" in line}
     others = [line for line in lines if "event" not in line]
     assert echoes + syncs == len(ids) == len(set(ids.values()))
