@@ -17,7 +17,8 @@ _SERVICES = ("api", "payments")
 _DEMO_ROUTES = {"/faults", "/readyz"}  # requested by the demo itself
 _MAX_SPIKE_DELAY = 2  # seconds
 _MIN_BUCKETS = 3  # fast requests alone are in one or two
-_MAX_SLOW_SHARE = 0.01  # of the requests that the fault did not affect
+# How many slow requests that the fault did not affect can hide its effect: they may be a spike, too.
+_MIN_SLOW_OTHERS, _SLOW_OTHERS_SHARE = 3, 0.1  # the share is of all slow requests
 _MAX_SHOWN = 5  # problems of a check, and ids of a problem
 
 
@@ -62,14 +63,14 @@ def _spike(analysis: Analysis, fault: Line) -> Check:
 
 
 def _busy(analysis: Analysis) -> list[str]:
-    """Return a hint if many requests that the fault did not affect were slow, which hides its effect."""
+    """Return a hint if so many requests were slow that the fault did not affect that they hide its effect."""
     finished = analysis.artifacts.finished.items()
     api = [line for (service, *_), lines in finished if service == "api" for line in lines]
-    others = [line["duration_ms"] for line in api if "fault_active" not in line]
-    slow = sum(duration > SLOW_MS for duration in others)
-    if slow <= _MAX_SLOW_SHARE * len(others):
+    others = [line for line in api if "fault_active" not in line]
+    slow, slow_others = (sum(line["duration_ms"] > SLOW_MS for line in lines) for lines in (api, others))
+    if slow_others < max(_MIN_SLOW_OTHERS, _SLOW_OTHERS_SHARE * slow):
         return []
-    what = f"{slow} of {len(others)} requests that the fault did not affect took longer than {SLOW_MS:g} ms"
+    what = f"{slow_others} of {len(others)} requests that the fault did not affect took longer than {SLOW_MS:g} ms"
     return [f"this machine was too busy: {what}; try again"]
 
 

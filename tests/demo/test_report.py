@@ -25,16 +25,23 @@ NO_FAULT = ("--users", "20", "--duration", "10", "--fault", "none")
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., DemoProcess]]:
-    """Return a function that runs the demo with some options, once, and waits for its end."""
+    """Return a function that runs the demo with some options, once, or twice if the machine was too busy."""
     finished: dict[tuple[str, ...], DemoProcess] = {}
 
+    def start(*options: str) -> DemoProcess:
+        folder = tmp_path_factory.mktemp("demo")
+        finished[options] = demo = DemoProcess(folder, *options, "--keep", str(folder / "kept"))
+        demo.wait()
+        return demo
+
+    def too_busy(demo: DemoProcess) -> bool:
+        return demo.process.returncode != 0 and "this machine was too busy" in demo.output
+
     def run(*options: str) -> DemoProcess:
-        if options not in finished:
-            folder = tmp_path_factory.mktemp("demo")
-            demo = finished[options] = DemoProcess(folder, *options, "--keep", str(folder / "kept"))
-            demo.wait()
+        if options not in finished and too_busy(start(*options)):
+            start(*options)
         demo = finished[options]
-        if demo.process.returncode and "this machine was too busy" in demo.output:
+        if too_busy(demo):
             pytest.skip("this machine is too busy for a latency experiment")
         assert 0 == demo.process.returncode, demo.output + demo.errors
         return demo
