@@ -18,6 +18,9 @@ from tests.processes import Processes, free_port, short_folder
 
 REPLICAS = ("api", "api-2", "api-3")
 SERVICES = ("payments", *REPLICAS)
+#: The ports of the gateway: published ones, and those for Grafana, which may only read.
+GATEWAY_PORTS = {"loki": 3100, "prometheus": 9090, "alloy": 12345}
+GRAFANA_PORTS = {"loki": 3101, "prometheus": 9091}
 ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
 
@@ -78,6 +81,7 @@ class NativeStack:
         self.start_loki()
         self.start_alloy()
         self.start_prometheus()
+        self.start_gateway()
         grafana = self.start_grafana()
         return Stack(self.url("api"), self.url("prometheus"), self.url("loki"), grafana)
 
@@ -177,6 +181,33 @@ class NativeStack:
         file.write_text(json.dumps(config))
         self.servers.signal("prometheus", signal.SIGHUP)
 
+    def start_gateway(self) -> None:
+        """Start the gateway with the shipped configuration, but different addresses; do nothing without nginx."""
+        if not (nginx := shutil.which("nginx")):
+            return
+        config = shutil.copytree(ROOT / "gateway", self.folder / "gateway")
+        servers = {f"http://{name}:{port}": self.url(name) for name, port in GATEWAY_PORTS.items()}
+        ports = {
+            f"listen {port}": f"listen {self._address(f'gateway-{port}')}"
+            for port in (*GATEWAY_PORTS.values(), *GRAFANA_PORTS.values())
+        }
+        replaced = {**servers, **ports, "server_name gateway": "server_name 127.0.0.1", "/tmp/": f"{config}/"}  # noqa: S108
+        for file in config.glob("*.conf"):
+            text = file.read_text()
+            for original, replacement in replaced.items():
+                text = text.replace(original, replacement)
+            file.write_text(text)
+        self.servers.start("gateway", [nginx, "-c", config / "nginx.conf", "-g", "daemon off;"])
+        self.servers.wait_until_ready("gateway", f"{self.gateway('loki')}/ready")
+
+    def gateway(self, name: str) -> str:
+        """Return the URL at which the gateway publishes a server."""
+        return self.url(f"gateway-{GATEWAY_PORTS[name]}")
+
+    def _for_grafana(self, name: str) -> str:
+        """Return the URL at which Grafana reads: of the gateway, or of the server itself without nginx."""
+        return self.url(f"gateway-{GRAFANA_PORTS[name]}" if shutil.which("nginx") else name)
+
     def start_grafana(self, ready: str = "/api/dashboards/uid/service", **overrides: str) -> str | None:
         """Start Grafana from `GRAFANA_HOME` with the shipped files; return None if the variable is not set.
 
@@ -187,8 +218,8 @@ class NativeStack:
         host, port = self._address("grafana").split(":")
         environment = {
             **compose()["services"]["grafana"]["environment"],
-            "PROMETHEUS_URL": self.url("prometheus"),
-            "LOKI_URL": self.url("loki"),
+            "PROMETHEUS_URL": self._for_grafana("prometheus"),
+            "LOKI_URL": self._for_grafana("loki"),
             "DASHBOARDS": str(ROOT / "grafana/dashboards"),
             "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(ROOT / "grafana/dashboards/service.json"),
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana/provisioning"),
