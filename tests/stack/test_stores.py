@@ -108,6 +108,14 @@ def test_more_than_a_page(store_of: StoreOf) -> None:
     assert 12_000 == len({each.request_id for each in store_of(api.lines).finished("api")})
 
 
+def test_long_lines(store_of: StoreOf) -> None:
+    """A page of 5,000 lines of 3 kB, as in a large incident, is more than the 4 MiB that Loki's own limit allows."""
+    api = FakeService()
+    for number in range(5_000):
+        api.finish(T0 + number // 100, 900, request_id=f"r-{number}", payload="x" * 3_000)
+    assert 5_000 == len({each.request_id for each in store_of(api.lines).finished("api")})
+
+
 def test_search_windows(store_of: StoreOf) -> None:
     """Old requests are found by the time in a UUIDv7 or in a run's request id, and by any other id step by step."""
     api = FakeService()
