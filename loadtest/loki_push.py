@@ -29,9 +29,12 @@ def push_verdict(loki: HttpClient, found: Verdict) -> None:
     lines = [*_run_lines(found), *(_request_line(found.plan.name, each) for each in listed_requests(found))]
     streams: dict[str, list[tuple[str, str, Mapping[str, str]]]] = defaultdict(list)
     for each in sorted(lines, key=lambda each: each.at):
-        streams[each.level].append((f"{round(each.at * 1e6)}000", _json_line(each), {"trace_id": each.trace_id}))
-    labels = {"service_name": _SERVICE, "instance": _INSTANCE}
-    body = [{"stream": labels | {"level": level}, "values": values} for level, values in streams.items()]
+        streams[each.level].append(
+            (f"{round(each.at * 1e6)}000", _json_line(each), {"trace_id": each.trace_id, "instance": _INSTANCE})
+        )
+    body = [
+        {"stream": {"service_name": _SERVICE, "level": level}, "values": values} for level, values in streams.items()
+    ]
     loki.post(_PATH, {"streams": body})
 
 

@@ -47,9 +47,12 @@ def loki(folder: Path, lines: Iterable[Line]) -> Iterator[str]:
 
 def _streams(lines: Iterable[Line]) -> Iterator[Mapping[str, Any]]:
     for line in sorted((line for line in lines if line.get("event") != "metric.sample"), key=at):
-        labels = {"service_name": line["service"], "instance": line.get("instance", "-"), "level": "info"}
+        labels = {"service_name": line["service"], "level": "info"}
         entry = [str(_nanoseconds(at(line))), json.dumps(line, separators=(",", ":"))]
-        yield {"stream": labels, "values": [[*entry, {"trace_id": line.get("trace_id", "-")}]]}
+        yield {
+            "stream": labels,
+            "values": [[*entry, {"trace_id": line.get("trace_id", "-"), "instance": line.get("instance", "-")}]],
+        }
 
 
 @contextmanager

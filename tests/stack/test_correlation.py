@@ -1,12 +1,14 @@
 """Exemplars and counters in Prometheus match the lines in Loki."""
 
+import json
 import time
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
 
 from tests.stack import stores
-from tests.stack.native import Stack
+from tests.stack.native import NativeStack, Stack
 from tests.waiting import wait_for
 
 ORDER = {"user_id": 17, "sku": "mug", "quantity": 1}
@@ -29,7 +31,7 @@ def test_trace_id_finds_lines_of_both_services(stack: Stack) -> None:
 
 
 def test_labels_and_metadata(stack: Stack) -> None:
-    """A line has three labels with the values of its fields, and the trace id as structured metadata."""
+    """A line has two labels with the values of its fields, and the trace id and the instance as structured metadata."""
     trace_id = httpx2.get(f"{stack.api}/users/17").headers["x-trace-id"]
     found = wait_for(lambda: stores.lines_of(stack.loki, trace_id), "the lines")
 
@@ -42,12 +44,12 @@ def test_labels_and_metadata(stack: Stack) -> None:
             "trace_id": trace_id,
         } == line.labels
     streams = stores.series(stack.loki, '{service_name="api"}')
-    assert {frozenset({"service_name", "instance", "level"})} == {frozenset(stream) for stream in streams}
+    assert {frozenset({"service_name", "level"})} == {frozenset(stream) for stream in streams}
 
 
 def test_fast_stream_is_not_split(stack: Stack) -> None:
     """Loki does not split a fast stream, because lines that are sent twice would then be shown twice."""
-    labels = {"service_name": "fast", "instance": "fast:1", "level": "info"}
+    labels = {"service_name": "fast", "level": "info"}
     until = time.monotonic() + 8  # Loki checks the rates every few seconds
     while time.monotonic() < until:
         values = [[str(time.time_ns()), "fast " * 50] for _ in range(5000)]
@@ -68,8 +70,8 @@ def test_job_and_instance_match_the_lines(stack: Stack) -> None:
     targets = wait_for(up, "the targets")
 
     def written() -> bool:
-        streams = stores.series(stack.loki, '{service_name=~"api|payments"}')
-        return targets <= {(stream["service_name"], stream.get("instance")) for stream in streams}
+        found = stores.lines(stack.loki, '{service_name=~"api|payments"} |= `service.started`')
+        return targets <= {(line.labels["service_name"], line.labels["instance"]) for line in found}
 
     wait_for(written, f"lines of {targets}")
 
@@ -126,3 +128,24 @@ def test_counters_and_lines_agree(stack: Stack) -> None:
         return set(request_ids) <= {line.fields["request_id"] for line in stores.lines(stack.loki, query)}
 
     wait_for(stored, "50 lines")
+
+
+def test_many_instances_and_levels_are_few_streams(native: NativeStack | None, stack: Stack) -> None:
+    """Loki accepts 500 streams. A service with more instances and levels than that does not stop other services."""
+    if native is None:
+        pytest.skip("writes lines of a service that does not run: run without STACK=up")
+    lines = [
+        {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "service": "many",
+            "instance": f"10.0.0.1:{number}",
+            "level": f"level-{number}",
+            "trace_id": "-",
+        }
+        for number in range(620)
+    ]
+    (native.lines / "many.jsonl").write_text("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines))
+
+    wait_for(lambda: len(stores.lines(stack.loki, '{service_name="many"}')) == len(lines), "all lines")
+    assert [{"service_name": "many"}] == stores.series(stack.loki, '{service_name="many"}')
+    test_trace_id_finds_lines_of_both_services(stack)

@@ -94,7 +94,7 @@ class LokiStore:
 
     def _process_event(self, service: str, at: float, fields: Mapping[str, object]) -> ProcessEvent:
         instance = str(fields.get("instance", ""))
-        requests = f'{{service_name={quote(service)}, instance={quote(instance)}}} | trace_id!="-"'
+        requests = f'{{service_name={quote(service)}}} | instance={quote(instance)} | trace_id!="-"'
         last = query_lines(self._client, requests, Window(self._window.start, at), limit=1)
         totals = parse_totals(fields.get("totals"))
         return ProcessEvent(at, instance, str(fields["event"]), last[-1].at if last else None, totals)
