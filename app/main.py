@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
+from app.cross_site import CrossSiteMiddleware
 from app.database import Database
 from app.errors import RESPONSES, UnavailableError, add_error_handlers
 from app.faults.injection import select_targets, slow_down_statements
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
         dependencies=[Depends(select_targets(faults))] if inject_faults else None,
         responses=RESPONSES,
         max_body_size=settings.max_body_bytes,
+        redirect_slashes=False,  # a redirect would contain the Host header
     )
     api.state.database = database
     api.state.payments = payments
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
     add_error_handlers(api)
 
     return ObservabilityMiddleware(
-        LimitsMiddleware(api, settings.max_header_bytes),
+        CrossSiteMiddleware(LimitsMiddleware(api, settings.max_header_bytes), settings.allowed_host_names),
         registry=metrics,
         exclude=PROBES,
         payload_values={"user_id", "sku", "quantity"},

@@ -195,7 +195,7 @@ def test_a_web_page_of_another_site_cannot_start_a_fault(api: Service) -> None:
 async def test_faults_are_off_by_default(tmp_path: Path) -> None:
     """Without FAULTS=on, the routes do not exist."""
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/tested.db"))
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://tested") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
         responses = [await client.request(method, "/faults", headers=FAULT_HEADERS) for method in ("GET", "POST")]
         schema = (await client.get("/openapi.json")).json()
 
