@@ -100,8 +100,8 @@ async def _prepare_and_watch(database: Database, prepared: asyncio.Event, faults
     while not prepared.is_set():
         try:
             await database.prepare(seed_users)
-        except UnavailableError:
-            logger.warning("Tables cannot be created yet: the database does not answer")
+        except UnavailableError as exc:
+            logger.warning("Tables cannot be created yet: %s", exc)
             await asyncio.sleep(1)
         except Exception:
             logger.exception("Tables cannot be created")
