@@ -159,8 +159,7 @@ def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
         pytest.param({"users": []}, id="no users"),
         pytest.param({"users": [10**30]}, id="user id that is too large for the column"),
         pytest.param({"seed": 2**63}, id="seed that is too large for the column"),
-        pytest.param({"route": "/nothing"}, id="unknown route"),
-        pytest.param({"route": "/faults"}, id="route of the faults"),
+        pytest.param({"seed": True}, id="boolean instead of a number"),
         pytest.param({"fault": "meteor"}, id="unknown fault"),
         pytest.param({"fault": "database-timeout", "delay_ms": 2_000}, id="time-out with a delay"),
     ],
@@ -172,6 +171,14 @@ def test_invalid_faults_are_rejected(api: Service, invalid: dict[str, Any]) -> N
 
     assert 422 == response.status_code
     assert {"slow-query": 0, "database-timeout": 0} == active(api)
+
+
+@pytest.mark.parametrize("route", ["/nothing", "/faults"])
+def test_a_fault_needs_a_route_that_it_can_affect(api: Service, route: str) -> None:
+    """The routes of the faults are never affected."""
+    fault = {"fault": "slow-query", "route": route}
+
+    assert 404 == api.client.post("/faults", json=fault, headers=FAULT_HEADERS).status_code
 
 
 @ends_faults
