@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
+from app.api import create_api
 from app.cross_site import CrossSiteMiddleware
 from app.database import Database
-from app.errors import RESPONSES, UnavailableError, add_error_handlers
+from app.errors import UnavailableError
 from app.faults.injection import select_targets, slow_down_statements
 from app.faults.registry import FaultRegistry
 from app.faults.router import faults_router
@@ -49,14 +50,12 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
             message = "The tables have not been created yet."
             raise UnavailableError(message)
 
-    api = FastAPI(
+    api = create_api(
+        settings,
         title="Users and orders",
         description=DESCRIPTION,
         lifespan=_lifespan(database, payments, faults if inject_faults else None, prepared),
         dependencies=[Depends(select_targets(faults))] if inject_faults else None,
-        responses=RESPONSES,
-        max_body_size=settings.max_body_bytes,
-        redirect_slashes=False,  # a redirect would contain the Host header
     )
     api.state.database = database
     api.state.payments = payments
@@ -66,7 +65,6 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
     api.include_router(health_router(metrics, checks))
     if inject_faults:
         api.include_router(faults_router(faults))
-    add_error_handlers(api)
 
     return ObservabilityMiddleware(
         CrossSiteMiddleware(LimitsMiddleware(api, settings.max_header_bytes), settings.allowed_host_names),

@@ -1,5 +1,6 @@
 """The services respond as /openapi.json describes, to valid and invalid requests that Schemathesis generates."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,3 +53,16 @@ def test_the_allow_header_has_all_methods(payments: Service, fault_lab: Service)
     assert "GET" == fault_lab.client.post("/users/1").headers["allow"]
     assert "POST" == payments.client.get("/charges").headers["allow"]
     assert 405 == fault_lab.client.post("/docs").status_code
+
+
+def test_the_documentation_loads_only_what_the_service_has(payments: Service) -> None:
+    """Swagger UI works without the internet, and no other site learns of it."""
+    page = payments.client.get("/docs").text
+    urls = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page)
+    loaded = [payments.client.get(linked or schema) for linked, schema in urls]
+
+    assert 4 == len(loaded)
+    assert {(200, payments.client.base_url.host)} == {(got.status_code, got.url.host) for got in loaded}
+    assert "http" not in page
+    assert '"validatorUrl": null' in page
+    assert 404 == payments.client.get("/redoc").status_code
