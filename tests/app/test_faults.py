@@ -80,7 +80,7 @@ def test_a_share_affects_the_same_requests_each_time() -> None:
     """They depend on the seed and the request id, not on their order."""
 
     def matches(seed: int) -> list[bool]:
-        fault = Fault(route=None, users=None, share=0.5, seed=seed, until=time.time() + 60)
+        fault = Fault(route=None, users=None, share=0.5, seed=seed, started_at=time.time(), until=time.time() + 60)
         return [fault.matches("/", None, f"run-0-{number}") for number in range(1000)]
 
     assert matches(seed=1) == matches(seed=1) != matches(seed=2)
