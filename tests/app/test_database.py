@@ -25,6 +25,8 @@ from tests.postgres import create_database
 
 pytestmark = pytest.mark.anyio
 
+only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
 SLEEP_IN_SQLITE = """\
 WITH RECURSIVE counter(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < :rows)
 SELECT sum(sleep_10_ms(n)) FROM counter"""
@@ -214,12 +216,9 @@ async def test_a_cancelled_statement_frees_its_connection(connect: Connect) -> N
         ("28P01", "The database refuses the password in DATABASE_URL."),
     ],
 )
-async def test_errors_of_the_server_name_the_reason(
-    connect: Connect, database_url: str, sqlstate: str, message: str
-) -> None:
+@only_postgresql
+async def test_errors_of_the_server_name_the_reason(connect: Connect, sqlstate: str, message: str) -> None:
     """PostgreSQL reports them with the statement, which is not to blame."""
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite has other codes")
     with pytest.raises(UnavailableError, match=f"^{message}$"):
         async with connect(LONG).session() as session:
             await session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'hunter2' USING ERRCODE = '{sqlstate}'; END $$"))
@@ -272,10 +271,9 @@ async def use_all_connections(url: str, connections: AsyncExitStack) -> None:
         ("missing", "The database in DATABASE_URL does not exist."),
     ],
 )
+@only_postgresql
 async def test_a_database_that_refuses_connections_is_a_503(database_url: str, name: str, reason: str) -> None:
     """Response, readiness and line have the reason, as for a database that is down."""
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite has no connections to refuse")
     app = create_app(Settings(database_url=database_url.replace("/postgres?", f"/{name}?")))
     async with AsyncExitStack() as connections:
         if name == "postgres":
