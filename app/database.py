@@ -51,6 +51,27 @@ _UNAVAILABLE_ERRORS = (
 )  # fmt: skip
 
 
+_NO_ANSWER = "The database does not answer."
+# Classes of SQLSTATE: the server is the problem, not the statement.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SERVER_ERRORS = frozenset({"08", "28", "3D", "53", "57", "58"})
+_REFUSED = {
+    "28000": "The database refuses the user in DATABASE_URL.",
+    "28P01": "The database refuses the password in DATABASE_URL.",
+    "3D000": "The database in DATABASE_URL does not exist.",
+    "53300": "The database refuses connections: it has too many of them.",
+}
+# By SQLSTATE or by SQLite's result code.
+_WRITE_ERRORS: dict[str | int | None, str] = {
+    "53100": "The disk of the database is full.",
+    sqlite3.SQLITE_FULL: "The disk of the database is full.",
+    "25006": "The database is read-only.",
+    sqlite3.SQLITE_READONLY: "The database is read-only.",
+    "58030": "The disk of the database has an error.",
+    sqlite3.SQLITE_IOERR: "The disk of the database has an error.",
+}
+
+
 class Base(DeclarativeBase):
     """The base class of all tables."""
 
@@ -70,6 +91,10 @@ class DatabaseTimeoutError(UnavailableError):
     """A statement took longer than `DATABASE_TIMEOUT` and was cancelled."""
 
 
+class WriteError(UnavailableError):
+    """The database answers, but cannot write."""
+
+
 @contextmanager
 def operation(name: str) -> Iterator[None]:
     """Name what the statements of a block do, such as "fetching user", for the message of `DatabaseTimeoutError`."""
@@ -87,6 +112,7 @@ class Database:
 
     def __init__(self, url: URL, pool_size: int, timeout: float) -> None:
         """Create the engine; it connects when the first session needs it. `timeout` is in seconds, per statement."""
+        self._can_write = True
         self._is_sqlite = url.get_backend_name() == "sqlite"
         connect_args: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT}
         if not self._is_sqlite:
@@ -117,14 +143,26 @@ class Database:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """Open a session. Raises `UnavailableError` if the database is the problem, not the statement."""
-        with _unavailable_errors():
-            async with self._sessions() as session:
-                yield session
+        try:
+            with _unavailable_errors():
+                async with self._sessions() as session:
+                    yield session
+        except WriteError:
+            self._can_write = False
+            raise
 
     async def ping(self) -> None:
-        """Raise `UnavailableError` unless the database runs a statement."""
-        async with self.session() as session:
-            await session.execute(text("SELECT 1"))
+        """Raise `UnavailableError` unless the database runs a statement, and can write if it could not before."""
+        with _unavailable_errors():
+            if self._can_write:
+                async with self._sessions() as session:
+                    await session.execute(text("SELECT 1"))
+            else:
+                async with self._exclusive_transaction() as connection:
+                    await connection.exec_driver_sql("CREATE TABLE write_test (id INTEGER)")
+                    await connection.exec_driver_sql("INSERT INTO write_test VALUES (1)")
+                    await connection.exec_driver_sql("DROP TABLE write_test")
+                self._can_write = True
 
     async def prepare(self, seed: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """Create the missing tables, then call `seed`. Safe to repeat, and for several replicas at once."""
@@ -161,23 +199,32 @@ class TimedPool(AsyncAdaptedQueuePool):
 
 @contextmanager
 def _unavailable_errors() -> Iterator[None]:
-    message = "The database does not answer."
     try:
         with operation("using the database"):
             yield
-    except _UNAVAILABLE_ERRORS as exc:
-        raise UnavailableError(message) from exc
-    except DBAPIError as exc:
-        if exc.connection_invalidated:
-            raise UnavailableError(message) from exc
+    except (*_UNAVAILABLE_ERRORS, DBAPIError) as exc:
+        code = _code(exc)
+        if code in _WRITE_ERRORS:
+            raise WriteError(_WRITE_ERRORS[code]) from exc
+        if (
+            isinstance(exc, _UNAVAILABLE_ERRORS)
+            or (isinstance(exc, DBAPIError) and exc.connection_invalidated)
+            or str(code)[:2] in _SERVER_ERRORS
+        ):
+            raise UnavailableError(_REFUSED.get(str(code), _NO_ANSWER)) from exc
         raise
 
 
+def _code(exc: Exception) -> str | int | None:
+    """Return the SQLSTATE of PostgreSQL, or the primary result code of SQLite."""
+    error = getattr(exc, "orig", exc)
+    result_code: int | None = getattr(error, "sqlite_errorcode", None)
+    sqlstate: str | None = getattr(error, "sqlstate", None)
+    return sqlstate if result_code is None else result_code & 0xFF
+
+
 def _timed_out(exc: DBAPIError) -> bool:
-    return (
-        getattr(exc.orig, "sqlstate", None) == asyncpg.QueryCanceledError.sqlstate
-        or getattr(exc.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
-    )
+    return _code(exc) in {asyncpg.QueryCanceledError.sqlstate, sqlite3.SQLITE_INTERRUPT}
 
 
 def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

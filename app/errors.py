@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from app.observability import current_trace, record_exception
+from app.observability import current_trace, record_exception, route_template
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -18,12 +18,6 @@ class ServiceError(Exception):
     """An error with a message of our own, which is safe for log lines and responses."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-class InvalidError(ServiceError):
-    """The request is well formed but makes no sense."""
-
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class ForbiddenError(ServiceError):
@@ -89,11 +83,16 @@ def add_error_handlers(api: FastAPI) -> None:
     """Respond to all errors with problem details, and record those that become a 5xx as failures of the request."""
 
     @api.exception_handler(HTTPException)
-    async def _http(_: Request, exc: HTTPException) -> Response:
+    async def _http(request: Request, exc: HTTPException) -> Response:
         if exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             record_exception(exc)
         detail = None if exc.detail == HTTPStatus(exc.status_code).phrase else exc.detail
-        return problem(exc.status_code, detail, exc.headers)
+        headers = exc.headers
+        if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Each method has its own route, and Starlette only returns the methods of the first one.
+            methods = request.app.openapi()["paths"].get(route_template(request.scope))
+            headers = {"Allow": ", ".join(methods).upper()} if methods else headers
+        return problem(exc.status_code, detail, headers)
 
     @api.exception_handler(RequestValidationError)
     async def _invalid(_: Request, exc: RequestValidationError) -> Response:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry
+from starlette.responses import PlainTextResponse
 
 from app.errors import ServiceError, problem
 from app.observability import metrics_page
@@ -38,7 +39,9 @@ def health_router(registry: CollectorRegistry, checks: Mapping[str, Check]) -> A
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {', '.join(failed)}.", checks=results)
         return Response('{"status":"ready"}', media_type="application/json")
 
-    @router.get("/metrics")
+    openmetrics = {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}
+
+    @router.get("/metrics", response_class=PlainTextResponse, responses={200: openmetrics})
     async def metrics(request: Request) -> Response:
         """Return the metrics; in OpenMetrics format they have exemplars."""
         page, content_type = metrics_page(request.headers.get("accept", ""), registry)

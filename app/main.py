@@ -8,8 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
+from app.api import create_api
+from app.cross_site import CrossSiteMiddleware
 from app.database import Database
-from app.errors import RESPONSES, UnavailableError, add_error_handlers
+from app.errors import UnavailableError
 from app.faults.injection import select_targets, slow_down_statements
 from app.faults.registry import FaultRegistry
 from app.faults.router import faults_router
@@ -48,13 +50,12 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
             message = "The tables have not been created yet."
             raise UnavailableError(message)
 
-    api = FastAPI(
+    api = create_api(
+        settings,
         title="Users and orders",
         description=DESCRIPTION,
         lifespan=_lifespan(database, payments, faults if inject_faults else None, prepared),
         dependencies=[Depends(select_targets(faults))] if inject_faults else None,
-        responses=RESPONSES,
-        max_body_size=settings.max_body_bytes,
     )
     api.state.database = database
     api.state.payments = payments
@@ -64,10 +65,9 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
     api.include_router(health_router(metrics, checks))
     if inject_faults:
         api.include_router(faults_router(faults))
-    add_error_handlers(api)
 
     return ObservabilityMiddleware(
-        LimitsMiddleware(api, settings.max_header_bytes),
+        CrossSiteMiddleware(LimitsMiddleware(api, settings.max_header_bytes), settings.allowed_host_names),
         registry=metrics,
         exclude=PROBES,
         payload_values={"user_id", "sku", "quantity"},
@@ -98,8 +98,8 @@ async def _prepare_and_watch(database: Database, prepared: asyncio.Event, faults
     while not prepared.is_set():
         try:
             await database.prepare(seed_users)
-        except UnavailableError:
-            logger.warning("Tables cannot be created yet: the database does not answer")
+        except UnavailableError as exc:
+            logger.warning("Tables cannot be created yet: %s", exc)
             await asyncio.sleep(1)
         except Exception:
             logger.exception("Tables cannot be created")

@@ -1,5 +1,6 @@
 """Settings of the services, from environment variables."""
 
+import re
 import socket
 from typing import Annotated, Literal
 
@@ -29,6 +30,14 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _host_names(text: str) -> str:
+    # TrustedHostMiddleware would not start with other patterns.
+    if not all(re.fullmatch(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]", name) for name in text.replace(",", " ").split()):
+        msg = "should be names without ports, separated by commas, such as shop.example,*.internal"
+        raise ValueError(msg)
+    return text
+
+
 def _single_worker(workers: int) -> int:
     if workers != 1:
         msg = (
@@ -50,8 +59,14 @@ class ServerSettings(BaseSettings):
     instance: str = ""
     server_timing: Literal["on", "off"] = "on"
     web_concurrency: Annotated[int, AfterValidator(_single_worker)] = 1
+    allowed_hosts: Annotated[str, AfterValidator(_host_names)] = ""
     max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
     max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576
+
+    @property
+    def allowed_host_names(self) -> list[str]:
+        """The names in `ALLOWED_HOSTS`."""
+        return self.allowed_hosts.replace(",", " ").split()
 
     @property
     def own_instance(self) -> str:

@@ -17,6 +17,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FAULTS_ROUTE = "/faults"
 #: The delay of a `database-timeout`: longer than DATABASE_TIMEOUT can be.
 TIMEOUT_DELAY_MS = 60_000
+_CLOCK_TOLERANCE = 60  # seconds; the clocks of replicas differ
 
 
 class Fault(Base):
@@ -37,8 +38,12 @@ class Fault(Base):
 
     @property
     def expired(self) -> bool:
-        """Whether its time is over. `ended` is set a little later, by one of the replicas."""
-        return self.until <= time.time()
+        """Whether its time is over. `ended` is set a little later, by one of the replicas.
+
+        So is a fault that starts in the future: the clock has stepped back, and the fault would last longer.
+        """
+        now = time.time()
+        return self.until <= now or self.started_at > now + _CLOCK_TOLERANCE
 
     def matches(self, route: str, user_id: int | None, request_id: str) -> bool:
         """Return whether it affects a request.

@@ -1,46 +1,62 @@
 """The routes that list, start and end faults."""
 
 import time
-from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.database import MAX_INTEGER
-from app.dependencies import RowId
-from app.errors import ForbiddenError, InvalidError
+from app.dependencies import NUMBER, JsonId
+from app.errors import ForbiddenError, NotFoundError
 from app.faults.models import FAULTS_ROUTE, TIMEOUT_DELAY_MS, Fault, Kind
 from app.faults.registry import FaultRegistry
 
 _MAX_SECONDS = 600
 
 
-class NewFault(BaseModel):
-    """A fault to start."""
+class FaultFields(BaseModel):
+    """What faults of all kinds have in common."""
 
     model_config = ConfigDict(extra="forbid")
 
-    fault: Kind
     route: Annotated[
         str | None, Field(description="Route template, such as `/users/{user_id}`. Default: all routes.")
     ] = None
     users: Annotated[
-        list[RowId] | None, Field(min_length=1, max_length=200, description="User ids. Default: all users.")
+        list[JsonId] | None, Field(min_length=1, max_length=200, description="User ids. Default: all users.")
     ] = None
     share: Annotated[
-        float, Field(gt=0, le=1, description="Share of the requests, chosen by a hash of `seed` and request id.")
+        float,
+        Field(gt=0, le=1, description="Share of the requests, chosen by a hash of `seed` and request id."),
+        NUMBER,
     ] = 1
-    delay_ms: Annotated[int, Field(ge=10, le=10_000, description="For `slow-query` only.")] = 2_000
-    seconds: Annotated[int, Field(ge=1, le=_MAX_SECONDS, description="Duration of the fault.")] = 60
-    seed: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
+    seconds: Annotated[int, Field(ge=1, le=_MAX_SECONDS, description="Duration of the fault."), NUMBER] = 60
+    seed: Annotated[int, Field(ge=0, le=MAX_INTEGER), NUMBER] = 0
 
 
-class FaultOut(NewFault):
+class SlowQuery(FaultFields):
+    """Statements that take `delay_ms` longer."""
+
+    fault: Literal["slow-query"]
+    delay_ms: Annotated[int, Field(ge=10, le=10_000), NUMBER] = 2_000
+
+
+class DatabaseTimeout(FaultFields):
+    """Statements that are cancelled after DATABASE_TIMEOUT."""
+
+    fault: Literal["database-timeout"]
+
+
+NewFault = Annotated[SlowQuery | DatabaseTimeout, Field(discriminator="fault")]
+
+
+class FaultOut(FaultFields):
     """An active fault."""
 
     id: int
+    fault: Kind
     delay_ms: int
     started_at: datetime
     until: datetime
@@ -59,10 +75,10 @@ def faults_router(faults: FaultRegistry) -> APIRouter:
     @router.post("", status_code=201)
     async def start_fault(new: NewFault, request: Request) -> FaultOut:
         """Start a fault."""
-        _validate(new, request.app.openapi()["paths"])
-        columns = new.model_dump(exclude={"seconds"})
-        if new.fault == "database-timeout":
-            columns["delay_ms"] = TIMEOUT_DELAY_MS
+        if new.route is not None and (new.route not in request.app.openapi()["paths"] or new.route == FAULTS_ROUTE):
+            msg = "Unknown route. Use a template from /openapi.json, such as /users/{user_id}."
+            raise NotFoundError(msg)
+        columns = {"delay_ms": TIMEOUT_DELAY_MS, **new.model_dump(exclude={"seconds"})}
         now = time.time()
         fault = Fault(**columns, started_at=now, until=now + new.seconds)
         await faults.start(fault)
@@ -74,15 +90,6 @@ def faults_router(faults: FaultRegistry) -> APIRouter:
         await faults.stop_all()
 
     return router
-
-
-def _validate(new: NewFault, routes: Collection[str]) -> None:
-    if new.route is not None and (new.route not in routes or new.route == FAULTS_ROUTE):
-        msg = "Unknown route. Use a template from /openapi.json, such as /users/{user_id}."
-        raise InvalidError(msg)
-    if new.fault == "database-timeout" and "delay_ms" in new.model_fields_set:
-        msg = "A database-timeout has no delay_ms: its statement is cancelled after DATABASE_TIMEOUT."
-        raise InvalidError(msg)
 
 
 def _require_header(x_fault_lab: Annotated[str | None, Header()] = None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.dependencies import RowId
+from app.dependencies import NUMBER, JsonId
 
 Status = Literal["pending", "paid", "declined", "unpaid"]
 
@@ -15,9 +15,9 @@ class NewOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: RowId
+    user_id: JsonId
     sku: Annotated[str, Field(max_length=40)]
-    quantity: Annotated[int, Field(ge=1, le=100)] = 1
+    quantity: Annotated[int, Field(ge=1, le=100), NUMBER] = 1
 
 
 class OrderOut(BaseModel):

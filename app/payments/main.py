@@ -1,9 +1,9 @@
 """Composition root of payments."""
 
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from app.errors import RESPONSES, add_error_handlers
+from app.api import create_api
+from app.cross_site import CrossSiteMiddleware
 from app.health import PROBES, health_router
 from app.limits import LimitsMiddleware
 from app.observability import ObservabilityMiddleware
@@ -14,12 +14,11 @@ from app.settings import PaymentsSettings
 def create_app(settings: PaymentsSettings) -> ObservabilityMiddleware:
     """Create the payments service."""
     registry = CollectorRegistry()
-    api = FastAPI(title="Payments", responses=RESPONSES, max_body_size=settings.max_body_bytes)
+    api = create_api(settings, title="Payments")
     api.include_router(charges_router())
     api.include_router(health_router(registry, checks={}))
-    add_error_handlers(api)
     return ObservabilityMiddleware(
-        LimitsMiddleware(api, settings.max_header_bytes),
+        CrossSiteMiddleware(LimitsMiddleware(api, settings.max_header_bytes), settings.allowed_host_names),
         registry=registry,
         exclude=PROBES,
         payload_values={"order_id", "amount_cents"},

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from app.dependencies import NUMBER
 from app.errors import problem
 from app.observability import annotate
 
@@ -20,8 +21,8 @@ _MAX_REMEMBERED = 100_000
 class Charge(BaseModel):
     """An order to charge."""
 
-    order_id: Annotated[int, Field(ge=1)]
-    amount_cents: Annotated[int, Field(ge=1)]
+    order_id: Annotated[int, Field(ge=1), NUMBER]
+    amount_cents: Annotated[int, Field(ge=1), NUMBER]
 
 
 def charges_router() -> APIRouter:

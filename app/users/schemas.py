@@ -5,8 +5,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-_EMAIL = r"^[^@\s\x00]+@[^@\s\x00]+$"  # more can only be checked by sending an email
-_TEXT = r"^[^\x00]+$"  # PostgreSQL cannot store NUL in a text
+# Without control characters: PostgreSQL cannot store NUL, and regular expressions differ in which ones are space.
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+_EMAIL = rf"^[^@\s{_CONTROL}]+@[^@\s{_CONTROL}]+$"  # more can only be checked by sending an email
+_TEXT = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
 
 
 class NewUser(BaseModel):

@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import Database, DatabaseTimeoutError
-from app.errors import UnavailableError
+from app.errors import ServiceError, UnavailableError
 from app.faults.injection import slow_down_statements
+from app.main import create_app
+from app.observability.testing import capture_logs
 from app.orders.models import Order
 from app.orders.repository import OrderRepository
 from app.settings import Settings
@@ -21,6 +24,8 @@ from app.users.seed import seed_users
 from tests.postgres import create_database
 
 pytestmark = pytest.mark.anyio
+
+only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 SLEEP_IN_SQLITE = """\
 WITH RECURSIVE counter(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < :rows)
@@ -199,3 +204,86 @@ async def test_a_cancelled_statement_frees_its_connection(connect: Connect) -> N
     await asyncio.wait([sleeping], timeout=LONG)
     assert sleeping.cancelled()
     await asyncio.wait_for(database.ping(), LONG)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [
+        ("53100", "The disk of the database is full."),
+        ("25006", "The database is read-only."),
+        ("58030", "The disk of the database has an error."),
+        ("53200", "The database does not answer."),
+        ("28P01", "The database refuses the password in DATABASE_URL."),
+    ],
+)
+@only_postgresql
+async def test_errors_of_the_server_name_the_reason(connect: Connect, sqlstate: str, message: str) -> None:
+    """PostgreSQL reports them with the statement, which is not to blame."""
+    with pytest.raises(UnavailableError, match=f"^{message}$"):
+        async with connect(LONG).session() as session:
+            await session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'hunter2' USING ERRCODE = '{sqlstate}'; END $$"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "no_limit", "message"),
+    [
+        ("query_only = ON", "query_only = OFF", "The database is read-only."),
+        ("max_page_count = 1", "max_page_count = 1000000", "The disk of the database is full."),
+    ],
+    ids=["read-only", "full"],
+)
+async def test_a_database_that_cannot_write_is_not_ready_until_it_can(
+    tmp_path: Path, limit: str, no_limit: str, message: str
+) -> None:
+    """It still answers, so a statement that only reads would not find out."""
+    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/tested.db").async_database_url, 1, LONG)
+    await database.prepare(seed_users)
+
+    async def run(*statements: str) -> None:
+        async with database.session() as session:
+            for statement in statements:
+                await session.execute(text(statement))
+            await session.commit()
+
+    await run(f"PRAGMA {limit}")
+    await database.ping()
+    for attempt in (run("CREATE TABLE copies AS SELECT * FROM users, users AS others"), database.ping()):
+        with pytest.raises(UnavailableError, match=f"^{message}$"):
+            await attempt
+    await run("SELECT count(*) FROM users", f"PRAGMA {no_limit}")
+    await database.ping()
+    await database.engine.dispose()
+
+
+async def use_all_connections(url: str, connections: AsyncExitStack) -> None:
+    """Open connections to PostgreSQL until it refuses them."""
+    database = Database(Settings(database_url=url).async_database_url, 1000, LONG)
+    connections.push_async_callback(database.engine.dispose)
+    with suppress(DBAPIError):
+        while True:
+            await connections.enter_async_context(database.engine.connect())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("postgres", "The database refuses connections: it has too many of them."),
+        ("missing", "The database in DATABASE_URL does not exist."),
+    ],
+)
+@only_postgresql
+async def test_a_database_that_refuses_connections_is_a_503(database_url: str, name: str, reason: str) -> None:
+    """Response, readiness and line have the reason, as for a database that is down."""
+    app = create_app(Settings(database_url=database_url.replace("/postgres?", f"/{name}?")))
+    async with AsyncExitStack() as connections:
+        if name == "postgres":
+            await use_all_connections(database_url, connections)
+        logs = connections.enter_context(capture_logs(safe_exceptions=(ServiceError,)))
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            listed, ready = await client.get("/users"), await client.get("/readyz")
+
+    assert (503, reason) == (listed.status_code, listed.json()["detail"])
+    assert (503, reason) == (ready.status_code, ready.json()["checks"]["database"])
+    (failed,) = logs.lines(event="request.failed", route="/users")
+    assert reason == failed["error_message"]

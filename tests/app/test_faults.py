@@ -80,7 +80,7 @@ def test_a_share_affects_the_same_requests_each_time() -> None:
     """They depend on the seed and the request id, not on their order."""
 
     def matches(seed: int) -> list[bool]:
-        fault = Fault(route=None, users=None, share=0.5, seed=seed, until=time.time() + 60)
+        fault = Fault(route=None, users=None, share=0.5, seed=seed, started_at=time.time(), until=time.time() + 60)
         return [fault.matches("/", None, f"run-0-{number}") for number in range(1000)]
 
     assert matches(seed=1) == matches(seed=1) != matches(seed=2)
@@ -159,8 +159,7 @@ def test_active_faults_are_listed_and_can_be_ended(api: Service) -> None:
         pytest.param({"users": []}, id="no users"),
         pytest.param({"users": [10**30]}, id="user id that is too large for the column"),
         pytest.param({"seed": 2**63}, id="seed that is too large for the column"),
-        pytest.param({"route": "/nothing"}, id="unknown route"),
-        pytest.param({"route": "/faults"}, id="route of the faults"),
+        pytest.param({"seed": True}, id="boolean instead of a number"),
         pytest.param({"fault": "meteor"}, id="unknown fault"),
         pytest.param({"fault": "database-timeout", "delay_ms": 2_000}, id="time-out with a delay"),
     ],
@@ -172,6 +171,14 @@ def test_invalid_faults_are_rejected(api: Service, invalid: dict[str, Any]) -> N
 
     assert 422 == response.status_code
     assert {"slow-query": 0, "database-timeout": 0} == active(api)
+
+
+@pytest.mark.parametrize("route", ["/nothing", "/faults"])
+def test_a_fault_needs_a_route_that_it_can_affect(api: Service, route: str) -> None:
+    """The routes of the faults are never affected."""
+    fault = {"fault": "slow-query", "route": route}
+
+    assert 404 == api.client.post("/faults", json=fault, headers=FAULT_HEADERS).status_code
 
 
 @ends_faults
@@ -195,7 +202,7 @@ def test_a_web_page_of_another_site_cannot_start_a_fault(api: Service) -> None:
 async def test_faults_are_off_by_default(tmp_path: Path) -> None:
     """Without FAULTS=on, the routes do not exist."""
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path}/tested.db"))
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://tested") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
         responses = [await client.request(method, "/faults", headers=FAULT_HEADERS) for method in ("GET", "POST")]
         schema = (await client.get("/openapi.json")).json()
 

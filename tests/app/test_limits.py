@@ -117,7 +117,7 @@ def test_expect_100_continue(limited: Service) -> None:
     path, port = paths(limited)[0], int(limited.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {10 * MIB}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
         response = b"".join(iter(lambda: client.recv(4096), b""))
@@ -133,7 +133,7 @@ async def test_both_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("MAX_HEADER_BYTES", "600")
     monkeypatch.setenv("MAX_BODY_BYTES", "50")
     transport = httpx2.ASGITransport(create_app(PaymentsSettings()))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://tested") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         charge = {"order_id": 1, "amount_cents": 1}
         responses = [
             await client.get("/healthz", headers={"x": "x" * 600}),

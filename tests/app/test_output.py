@@ -127,7 +127,7 @@ def test_the_last_line_has_the_totals_of_all_requests(payments: Service, process
         service.client.post("/faults", json=fault, headers=FAULT_HEADERS)
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with contextlib.closing(socket.create_connection(address)) as client:
-            client.sendall(b"GET /users/1 HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\n\r\n")
+            client.sendall(b"GET /users/1 HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: slow\r\n\r\n")
             wait_for(lambda: service.lines("slow"), "the request to arrive")
             processes.signal("totals", signal.SIGTERM)
             wait_for(lambda: is_refused(address), "new connections to be refused")

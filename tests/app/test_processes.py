@@ -99,7 +99,9 @@ def test_shutdown_cancels_requests_after_a_time(processes: Processes) -> None:
     with running(processes, "payments", {}, "slow-client") as service:
         address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
         with contextlib.closing(socket.create_connection(address)) as client:
-            client.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\nContent-Length: 9\r\n\r\n{")
+            client.sendall(
+                b"POST /charges HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: slow\r\nContent-Length: 9\r\n\r\n{"
+            )
             wait_for(lambda: _in_flight(service) == 2, "the request to arrive")
             processes.signal("slow-client", signal.SIGTERM)
             started = time.monotonic()
@@ -144,7 +146,8 @@ def test_requests_on_one_connection_do_not_share_a_context(processes: Processes)
     processes.wait_until_ready("context", f"http://127.0.0.1:{port}/")
     with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as client:
         client.sendall(
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2
+            + b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         response = b"".join(iter(lambda: client.recv(4096), b""))
     processes.stop("context")
