@@ -111,7 +111,7 @@ def test_the_slowest_fault_is_used(
     line = api.finished(response.headers["x-trace-id"])
 
     assert (status, fault) == (response.status_code, line["fault_active"])
-    assert line["db_ms"] / 1000 >= seconds
+    assert line["db_ms"] / 1000 > 0.99 * seconds  # SQLite and this process use different clocks
     assert 1 == line["db_calls"]
 
 
