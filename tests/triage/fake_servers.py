@@ -14,6 +14,7 @@ class FakeServer:
         """Respond to everything with 404."""
         self.responses: dict[str, tuple[int, str]] = {}
         self.gets: list[str] = []
+        self.authorizations: list[str | None] = []
         self.posts: list[tuple[str, str]] = []
         self.url = ""
 
@@ -32,6 +33,7 @@ def fake_server() -> Iterator[FakeServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.gets.append(unquote_plus(self.path))
+            fake.authorizations.append(self.headers["Authorization"])
             self._respond()
 
         def do_POST(self) -> None:
