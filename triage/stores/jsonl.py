@@ -57,10 +57,18 @@ _CHUNK = 1024 * 1024
 _MAX_THREADS = 4  # each needs a buffer
 
 # DuckDB's CSV reader is the fastest way to raw lines: one column, because no line contains the delimiter.
-_LINES = f"""SELECT line FROM read_csv($files, columns={{'line': 'VARCHAR'}}, delim='\\x01', quote='', escape='',
+_CSV = f"""SELECT line FROM read_csv($files, columns={{'line': 'VARCHAR'}}, delim='\\x01', quote='', escape='',
     comment='', header=false, auto_detect=false, strict_mode=false, null_padding=true, ignore_errors=true,
     max_line_size={_MAX_LINE_BYTES}, buffer_size={_BUFFER_BYTES}, compression='auto_detect')
     UNION ALL SELECT line FROM recovered"""
+
+# A saved terminal has escape codes, and `docker compose logs` and `kubectl logs` put the name of the process, and
+# optionally the time, before each line.
+_ESCAPE_CODES = r"\x1b\[[0-9;?]*[A-Za-z]"
+_PREFIXED = r"^\s*(?:[\w.-]+ *\| |\[[\w./-]+\] )?(?:[\dT:.+-]+Z? )?(\{.*\})\s*$"
+_LINES = f"""SELECT CASE WHEN starts_with(line, '{{') THEN line
+    ELSE coalesce(nullif(regexp_extract(regexp_replace(line, '{_ESCAPE_CODES}', '', 'g'), '{_PREFIXED}', 1), ''), line)
+    END AS line FROM ({{source}})"""
 
 #: The JSON paths that every query extracts first.
 PATHS = "$.timestamp $.service $.instance $.event"
@@ -335,7 +343,8 @@ class RawLines:
             raise StoreError(msg) from None
 
     def _execute(self, sql: str, values: Mapping[str, object]) -> list[Row]:
-        sql = sql.replace("{lines}", f"({_LINES if self.files else 'SELECT line FROM recovered'})")
+        lines = _LINES.replace("{source}", _CSV if self.files else "SELECT line FROM recovered")
+        sql = sql.replace("{lines}", f"({lines})")
         files = {"files": [glob.escape(str(file)) for file in self.files]} if "$files" in sql else {}
         return self._database.execute(sql, {**values, **files}).fetchall()
 
