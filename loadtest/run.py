@@ -22,6 +22,7 @@ from loadtest.options import RunOptions, UsersFileError, read_weights
 from loadtest.profiles import PROFILES
 from loadtest.record import encode, line
 from loadtest.stack import pause_stack_load
+from triage.stores.client import certificate_error
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
 _TIMEOUT = 5  # seconds
@@ -66,7 +67,9 @@ def run(  # noqa: PLR0913, PLR0917 - options of the command line
         _fail(str(error["loc"][0]), error["msg"])
     try:
         clock_offset = _measure_clock_offset(options.url)
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException) as exc:
+        if reason := certificate_error(exc):
+            _fail("host", f"{options.url} has a certificate that is not valid here: {reason}")
         _fail("host", f"{options.url} does not answer, start the service first")
     try:
         options.run_folder.mkdir(parents=True)

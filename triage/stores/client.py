@@ -1,6 +1,7 @@
 """HTTP requests to the servers of the stack; every failure is one sentence with the server's name and address."""
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,8 @@ class HttpClient:
         self._timeout = timeout
         auth = httpx2.BasicAuth(address.username, address.password) if address.userinfo else None
         # Proxies of the environment are ignored: the servers are local. Loading certificates is slow, so only for TLS.
-        self._client = httpx2.Client(auth=auth, timeout=timeout, trust_env=False, verify=url.startswith("https:"))
+        verify = ssl.create_default_context() if address.scheme == "https" else False
+        self._client = httpx2.Client(auth=auth, timeout=timeout, trust_env=False, verify=verify)
 
     def __enter__(self) -> Self:
         """Connect when the first request is made."""
@@ -77,7 +79,10 @@ class HttpClient:
                         msg += f"after {self._timeout:g} s"
                         raise NoResponseError(msg)
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as exc:
-            msg = f"{self.name} at {self.url} does not respond: {_reason(exc)}"
+            if reason := certificate_error(exc):
+                msg = f"{self.name} at {self.url} has a certificate that is not valid here: {reason}"
+            else:
+                msg = f"{self.name} at {self.url} does not respond: {_reason(exc)}"
             raise NoResponseError(msg) from None
         text = body.decode(response.encoding or "utf-8", errors="replace")
         if not response.is_success:
@@ -93,6 +98,15 @@ class HttpClient:
         except (LookupError, TypeError, ValueError, AttributeError):
             msg = f"The server at {self.url} is not {self.name}: correct the address"
             raise ResponseError(msg) from None
+
+
+def certificate_error(exc: BaseException | None) -> str | None:
+    """Return what is wrong with a server's certificate and what to do, if that is why a request failed."""
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return f"{exc.verify_message}; set SSL_CERT_FILE to a file with the certificate of its issuer"
+        exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def _reason(exc: Exception) -> str:
