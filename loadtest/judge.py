@@ -7,7 +7,7 @@ from loadtest import verdict_report
 from loadtest.loki_push import push_verdict
 from loadtest.stack_check import check_stack
 from loadtest.thresholds import read_thresholds, require_routes
-from loadtest.verdict import Verdict, judge, run_window
+from loadtest.verdict import Verdict, clocks_agree, judge, run_window
 from triage.console import print_error
 from triage.endpoints import QUERY_TIMEOUT, read_endpoints
 from triage.errors import StoreError
@@ -37,7 +37,7 @@ def judge_run(runs: Path, run: str | None, thresholds_file: Path, service: str, 
     measured = store.measurements(plan.name, _MAX_SLOWEST, _MAX_LISTED - _MAX_SLOWEST)
     require_routes(thresholds, measured.routes, thresholds_file)
     reconciliation = dead = None
-    if use_stack and measured.overall is not None:
+    if use_stack and measured.overall is not None and clocks_agree(plan):
         listed = (*measured.slowest, *measured.failed)
         window = run_window(plan, measured)
         reconciliation, dead = check_stack(endpoints, service, store, plan.name, window, listed)

@@ -4,9 +4,11 @@ import http.client
 import json
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Timer
 from typing import Annotated, Any, Literal, NoReturn
@@ -20,6 +22,7 @@ from loadtest.options import RunOptions, UsersFileError, read_weights
 from loadtest.profiles import PROFILES
 from loadtest.record import encode, line
 from loadtest.stack import pause_stack_load
+from triage.stores.client import certificate_error
 
 _INTERRUPTED = 130  # what a shell expects after Ctrl-C
 _TIMEOUT = 5  # seconds
@@ -62,7 +65,11 @@ def run(  # noqa: PLR0913, PLR0917 - options of the command line
     except ValidationError as exc:
         error = exc.errors()[0]
         _fail(str(error["loc"][0]), error["msg"])
-    if not _answers(options.url):
+    try:
+        clock_offset = _measure_clock_offset(options.url)
+    except (OSError, http.client.HTTPException) as exc:
+        if reason := certificate_error(exc):
+            _fail("host", f"{options.url} has a certificate that is not valid here: {reason}")
         _fail("host", f"{options.url} does not answer, start the service first")
     try:
         options.run_folder.mkdir(parents=True)
@@ -70,7 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 - options of the command line
         _fail("run", f"{options.run_folder} exists, choose another name")
     except OSError as exc:
         _fail("folder", f"cannot write to {folder}: {exc.strerror}")
-    raise typer.Exit(_make(options))
+    raise typer.Exit(_make(options, clock_offset))
 
 
 def _fail(option: str, message: str) -> NoReturn:
@@ -78,7 +85,7 @@ def _fail(option: str, message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _make(options: RunOptions) -> int:
+def _make(options: RunOptions, clock_offset: float | None) -> int:
     # A signal must not end this process before the stack's own load has started again.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     processes = "one generator" if options.workers == 1 else f"{options.workers} generators"
@@ -88,12 +95,12 @@ def _make(options: RunOptions) -> int:
         with pause_stack_load(options.url) as paused:
             if paused:
                 typer.echo("The load of the stack is paused during the run.")
-            return _send(options)
+            return _send(options, clock_offset)
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
-def _send(options: RunOptions) -> int:
+def _send(options: RunOptions, clock_offset: float | None) -> int:
     with Generators(options) as generators:
         try:
             begin = generators.begin()
@@ -105,7 +112,7 @@ def _send(options: RunOptions) -> int:
             generators.stop()
 
         handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        _write(options, _started(options, begin, generators.weights))
+        _write(options, _started(options, begin, generators.weights, clock_offset))
         timer = _incident_timer(options)
         lost = generators.wait()
         timer.cancel()
@@ -125,7 +132,9 @@ def _send(options: RunOptions) -> int:
     return _INTERRUPTED if generators.interrupted else 0
 
 
-def _started(options: RunOptions, begin: float, weights: Mapping[str, int]) -> dict[str, object]:
+def _started(
+    options: RunOptions, begin: float, weights: Mapping[str, int], clock_offset: float | None
+) -> dict[str, object]:
     plan = options.plan
     return line(
         "run.started",
@@ -138,6 +147,7 @@ def _started(options: RunOptions, begin: float, weights: Mapping[str, int]) -> d
         rate=round(plan.arrivals / plan.seconds, 3),
         workers=options.workers,
         users=weights,
+        clock_offset_s=clock_offset,
     )
 
 
@@ -180,14 +190,25 @@ def _write(options: RunOptions, fields: dict[str, object]) -> None:
         typer.echo(f"Cannot record the run in {options.run_folder}: {exc.strerror}.", err=True)
 
 
-def _answers(url: str) -> bool:
+def _measure_clock_offset(url: str) -> float | None:
+    """Return how many seconds this machine's clock is ahead of the service's, at least; None without a `Date` header.
+
+    The header has whole seconds and may be a second old, so that a difference of less than two seconds may count as
+    none. Raise `OSError` or `HTTPException` if the service does not respond.
+    """
+    before = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT):  # noqa: S310 - pydantic has checked that it is HTTP
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, http.client.HTTPException):
-        return False
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:  # noqa: S310 - pydantic has checked that it is HTTP
+            headers = response.headers
+    except urllib.error.HTTPError as exc:
+        headers = exc.headers
+        exc.close()
+    after = time.time()
+    try:
+        date = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except ValueError:
+        return None
+    return round(max(before - date - 2, 0.0) + min(after - date, 0.0), 3)
 
 
 if __name__ == "__main__":

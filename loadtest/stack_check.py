@@ -13,6 +13,7 @@ from triage.models import Window
 from triage.reconcile import Reconciliation, reconcile
 from triage.stores import LoadStore
 from triage.stores.runs import TimedRequest
+from triage.timelimit import TIME_LIMIT, limit_time
 
 _SCRAPE_MARGIN = 15.0  # seconds around a run, in which there are at least two scrapes
 _MAX_DELAY = 30.0  # seconds in which lines may still arrive
@@ -45,9 +46,10 @@ def check_stack(  # noqa: PLR0913, PLR0917 - a run has these parts
         endpoints.prometheus.text("/-/ready")
         _wait(wide.end)
         while True:
-            logs, metrics = endpoints.stores(wide)
-            found = reconcile(logs, metrics, load, service, run)
-            logged = frozenset(line.trace_id for line in logs.finished(service, f"{run}-"))
+            with limit_time(TIME_LIMIT):
+                logs, metrics = endpoints.stores(wide)
+                found = reconcile(logs, metrics, load, service, run)
+                logged = frozenset(line.trace_id for line in logs.finished(service, f"{run}-"))
             dead = _dead_links(listed, logged, found)
             if (found.equal and found.complete and not dead) or time.time() >= wide.end + _MAX_DELAY:
                 break

@@ -14,6 +14,8 @@ from triage.stores.runs import Generator, Latencies, Measurements, RunPlan, Time
 MAX_CPU = 0.9
 #: The least share of the planned requests that has to be sent in time.
 MIN_ACHIEVED = 0.99
+#: Seconds by which the clocks may differ; the stack is searched some seconds before and after the run.
+MAX_CLOCK_OFFSET = 5.0
 
 _AT_LEAST = frozenset({"achieved"})  # other thresholds are upper limits
 
@@ -91,6 +93,11 @@ def run_window(plan: RunPlan, measured: Measurements) -> Window:
     return Window(plan.began, max(ends, default=plan.began + plan.seconds))
 
 
+def clocks_agree(plan: RunPlan) -> bool:
+    """Return whether the clocks of the generator and the service were close enough, as far as known."""
+    return abs(plan.clock_offset or 0.0) <= MAX_CLOCK_OFFSET
+
+
 def judge(  # noqa: PLR0913, PLR0917 - the basis of a verdict
     plan: RunPlan,
     measured: Measurements,
@@ -141,12 +148,22 @@ def format_value(what: str, value: float) -> str:
     return f"{value:.2%}"
 
 
+def _clock_reasons(plan: RunPlan) -> Iterable[str]:
+    if not clocks_agree(plan):
+        offset = plan.clock_offset or 0.0
+        yield (
+            f"The clock of this machine is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the service's, "
+            "so its requests and the service's lines cannot be compared. Synchronize the clocks."
+        )
+
+
 def _reasons_invalid(plan: RunPlan, measured: Measurements, generators: Sequence[Generator]) -> Iterable[str]:
     """Yield a sentence for each reason why a run is not valid."""
     if plan.ended is None:
         yield "The run has no end: it is still running, or it was killed."
     elif plan.interrupted:
         yield "The run was interrupted."
+    yield from _clock_reasons(plan)
     for each in generators:
         if not each.stopped and plan.ended is not None:
             yield f"Generator {each.worker} was lost: it did not stop normally."

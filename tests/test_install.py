@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import readme
 from tests.emitted import Line, parse
@@ -45,6 +46,17 @@ def test_readme_section_works(tmp_path: Path) -> None:
     own = [line for line in lines if line["trace_id"] == trace_id]
     assert [_without_varying_fields(line) for line in shown_lines] == [_without_varying_fields(line) for line in own]
     assert re.findall("x-trace-id: (.*)", shown_response) == list({line["trace_id"] for line in shown_lines})
+
+
+def test_both_sections_name_the_same_instance() -> None:
+    """The lines of the service in the stack have the instance that Prometheus scrapes."""
+    _, _, section = readme.README.read_text().partition("\n## Add your service\n")
+    compose, scrape = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[:2])
+    ((name, service),) = compose["services"].items()
+    (job,) = scrape["scrape_configs"]
+    ((target,),) = (each["targets"] for each in job["static_configs"])
+    assert (name, target) == (job["job_name"], service["environment"]["INSTANCE"])
+    assert f'configure_logging("{name}", os.environ.get("INSTANCE", "-"))' in readme.service()
 
 
 def _skip_without_package_index(folder: Path) -> None:

@@ -25,6 +25,7 @@ from triage.errors import (
 )
 from triage.models import Window
 from triage.stores import LoadStore, LogStore, MetricStore
+from triage.timelimit import TIME_LIMIT, limit_time
 from triage.tour import guide
 
 # Modules that need DuckDB are imported by the commands that use them: the image of the stack, which runs `triage tour`,
@@ -60,6 +61,13 @@ Jsonl = Annotated[
 Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder with the load runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Service = Annotated[str, typer.Option(help="The service whose requests are examined.")]
+
+
+@app.callback()
+def limit_command(context: typer.Context) -> None:
+    """Limit the time of the commands that do not wait for a run, or for the user."""
+    if context.invoked_subcommand not in {"tour", "verdict"}:
+        context.with_resource(limit_time(TIME_LIMIT))
 
 
 class _Stores(NamedTuple):
@@ -255,6 +263,8 @@ def _run() -> int:
         print_error(f"{exc.format_message().rstrip('.')}; see triage --help")
     except TriageError as exc:
         print_error(str(exc))
+    except MemoryError:
+        print_error("There is not enough memory; name fewer files or a shorter window")
     except BrokenPipeError:
         # Python flushes stdout once more at exit, which must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -184,5 +184,5 @@ def parse_totals(value: object) -> Mapping[tuple[str, str], int] | None:
         return None
     try:
         return {(route, status): int(count) for route, of in value.items() for status, count in of.items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return None

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage.console import Console, Piece
@@ -85,7 +86,7 @@ def reconcile(
 ) -> Reconciliation:
     """Compare the requests of a run (by default the last one) with the lines and counters of a service.
 
-    Raise `StoreError` if there is no such run.
+    Raise `StoreError` if there is no such run, or if lines and metrics have other names for the instances.
     """
     runs = load.runs()
     chosen = next((each for each in reversed(runs) if run in {None, each.name}), None)
@@ -101,7 +102,20 @@ def reconcile(
         of_run = [each for each in finished if each.request_id.startswith(f"{chosen.name}-")]
         sent = _compare_sent(load.sent(chosen.name), of_run, gaps)
     counted = compare_counters(processes, finished) if processes else None
+    if counted is not None:
+        _require_same_names(counted, {each.instance for each in finished}, {each.instance for each in processes})
     return Reconciliation(service, chosen, max(0, len(runs) - 1), sent, counted, tuple(gaps))
+
+
+def _require_same_names(counted: CounterComparison, logged: AbstractSet[str], scraped: AbstractSet[str]) -> None:
+    """Raise `StoreError` if no instance with lines has metrics: the comparison would find every request to differ."""
+    if logged and not logged & scraped and any(row.counted for row in counted.rows):
+        lines, metrics = (", ".join(map(repr, sorted(names)[:_MAX_IDS])) for names in (logged, scraped))
+        msg = (
+            f"The instances have other names in the log lines ({lines}) than in the metrics ({metrics}), so they "
+            "cannot be compared: use the address that Prometheus scrapes in configure_logging(service, instance)"
+        )
+        raise StoreError(msg)
 
 
 def _compare_sent(

@@ -7,7 +7,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
@@ -223,3 +226,36 @@ def test_the_load_of_the_stack_is_paused(processes: Processes, loaded: Service, 
 def users_of(url: str) -> int:
     count: int = httpx2.get(f"{url}/stats/requests").json()["user_count"]
     return count
+
+
+@pytest.mark.parametrize(
+    ("date", "least", "most"),
+    [(-60, 57, 60), (0, 0, 0), (60, -60.5, -58), (None, None, None)],
+    ids=["ahead", "equal", "behind", "unknown"],
+)
+def test_clock_offset(
+    processes: Processes, tmp_path: Path, date: float | None, least: float | None, most: float | None
+) -> None:
+    """A run records how far its clock is ahead of the service's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200)
+            if date is not None:
+                self.send_header("Date", formatdate(time.time() + date, usegmt=True))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        command = [sys.executable, "-m", "loadtest.run", "--host", host, "--folder", str(tmp_path), "--run", "tried"]
+        processes.start("run", [*command, "--rate", "5", "--seconds", "1"], ALONE)
+        assert 0 == processes.wait("run"), processes.last_lines("run")
+        server.shutdown()
+    (started,) = events(tmp_path, "run.started")
+    offset = started["clock_offset_s"]
+    assert offset == least or least <= offset <= most

@@ -27,7 +27,9 @@ def shop(stack: Stack, native: NativeStack | None, tmp_path: Path) -> Iterator[s
     (tmp_path / "service.py").write_text(readme.service())
     url = native.url("shop")
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "service:app"]
-    native.services.start("shop", [*command, "--port", url.rpartition(":")[2]])
+    native.services.start(
+        "shop", [*command, "--port", url.rpartition(":")[2]], {"INSTANCE": url.removeprefix("http://")}
+    )
     native.services.wait_until_ready("shop", f"{url}/metrics")
     (scrape,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (job,) = yaml.safe_load(scrape)["scrape_configs"]
@@ -55,4 +57,5 @@ def test_your_service_is_on_the_dashboards(shop: str, stack: Stack) -> None:
     assert "shop" in {found["metric"][label] for found in stores.query(stack.prometheus, f"{metric}")}
     lines = wait_for(lambda: stores.lines_of(stack.loki, exemplar.labels["trace_id"]), "its lines")
     assert {"shop"} == {line.labels["service_name"] for line in lines}
+    assert {exemplar.series["instance"]} == {line.fields["instance"] for line in lines}
     assert 7 in {line.fields.get("thing_id") for line in lines}

@@ -1,5 +1,6 @@
 """A server with canned responses, for situations that real servers cannot be brought into."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ class FakeServer:
         """Respond to everything with 404."""
         self.responses: dict[str, tuple[int, str]] = {}
         self.gets: list[str] = []
+        self.authorizations: list[str | None] = []
         self.posts: list[tuple[str, str]] = []
         self.url = ""
 
@@ -25,13 +27,14 @@ class FakeServer:
 
 
 @contextmanager
-def fake_server() -> Iterator[FakeServer]:
-    """Start a fake server on the loopback interface."""
+def fake_server(context: ssl.SSLContext | None = None) -> Iterator[FakeServer]:
+    """Start a fake server on the loopback interface, with TLS if there is a context."""
     fake = FakeServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.gets.append(unquote_plus(self.path))
+            fake.authorizations.append(self.headers["Authorization"])
             self._respond()
 
         def do_POST(self) -> None:
@@ -48,7 +51,10 @@ def fake_server() -> Iterator[FakeServer]:
             """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        fake.url = f"http://127.0.0.1:{server.server_port}"
+        fake.url = f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(
             target=server.serve_forever, args=(0.01,), daemon=True
         ).start()  # a short poll interval, so that the shutdown is fast

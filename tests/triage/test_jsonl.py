@@ -61,6 +61,32 @@ def test_foreign_lines(tmp_path: Path) -> None:
     assert ("api",) == summary.services
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"api-1  | %b",
+        b"api-1  | 2026-11-23T03:14:00.123456789Z %b",
+        b"\x1b[36mapi-1  | \x1b[0m%b",
+        b"\x1b[?2004l%b\x1b[0m",
+        b"[pod/api-5d8f/api] %b",
+        b"2026-11-23T03:14:00.123456789Z %b",
+        b"%b\r",
+        b"api-1  | %b\r",
+    ],
+    ids=repr,
+)
+def test_saved_output(tmp_path: Path, form: bytes) -> None:
+    """The output of `docker compose logs` and of a terminal is read with its prefixes, escape codes and line ends."""
+    file = tmp_path / "saved.log"
+    file.write_bytes(b"".join(form % each + b"\n" for each in [b"Attaching to api-1", *lines(), b"exited with code 0"]))
+    store = JsonlStore([file])
+    assert 20 == len(store.finished("api"))
+    assert 20 == sum(sum(each) for each in store.count_fields("api", Window(0, 1e11), 500, ()).counts)
+    assert ["Request finished"] == [line.fields["message"] for line in store.trace("t7").lines]
+    summary = store.summary()
+    assert (22, 2) == (summary.lines, summary.unreadable)
+
+
 @pytest.mark.parametrize("cut", [1, 20, 300])
 def test_incomplete_files(tmp_path: Path, cut: int) -> None:
     """An incomplete last line of a file or a gzip archive does not hide the lines before it."""

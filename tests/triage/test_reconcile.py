@@ -99,6 +99,18 @@ def test_differences_have_ids(reconciled: Reconcile) -> None:
     assert (f"{RUN}-0-9",) == difference(run)["logged more than once"]
 
 
+def test_names_that_differ(reconciled: Reconcile) -> None:
+    """Lines and metrics with other names for the same instance are one error, instead of a difference per request."""
+    run = make_run()
+    for line in run.api.lines:
+        if line.get("event") != "metric.sample":
+            line["instance"] = "-"
+    with pytest.raises(StoreError, match=r"\('-'\) than in the metrics \('127.0.0.1:8000'\)"):
+        reconciled(run)
+    run.api.finish(T0 + 5, 5)
+    assert not reconciled(run).equal
+
+
 def test_requests_without_response(reconciled: Reconcile) -> None:
     """They are not differences, whether the service logged them or they never arrived."""
     run = make_run(lose=7)

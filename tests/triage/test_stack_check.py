@@ -147,6 +147,20 @@ def test_requests_that_never_arrived(verdict_of: RunCli, stack_of: StackOf) -> N
     assert (None, "never arrived") == (verdict["requests"][-1]["link"], verdict["requests"][-1]["without"])
 
 
+def test_clocks_that_differ(verdict_of: RunCli, stack_of: StackOf) -> None:
+    """A run whose lines have other times at the service is not compared, and INVALID instead of FAIL."""
+    run = short_run()
+    run.started["clock_offset_s"] = 60
+    stack = stack_of(run)
+    stack.api.lines = [line for line in stack.api.lines if line.get("event") != "request.finished"]
+    code, out, _ = verdict_of(run, stack)
+    verdict = json.loads(out)
+    assert (3, "INVALID", None) == (code, verdict["verdict"], verdict["reconciliation"])
+    assert "Synchronize the clocks." in verdict["why"]
+    run.started["clock_offset_s"] = 3
+    assert 1 == verdict_of(run, stack)[0]
+
+
 def test_lines_that_are_pushed_to_loki(verdict_of: RunCli, stack_of: StackOf, server: FakeServer) -> None:
     """The start, end, verdict and listed requests of a run are log lines with labels, at their own times."""
     run = short_run()

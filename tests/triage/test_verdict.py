@@ -100,6 +100,16 @@ def interrupted(run: FakeRun) -> FakeRun:
     return run
 
 
+def clock_ahead(run: FakeRun) -> FakeRun:
+    run.started["clock_offset_s"] = 58.2
+    return slow(run)
+
+
+def clock_behind(run: FakeRun) -> FakeRun:
+    run.started["clock_offset_s"] = -60
+    return run
+
+
 def empty(run: FakeRun) -> FakeRun:
     for lines in run.sent:
         lines.clear()
@@ -123,6 +133,8 @@ def absent(run: FakeRun) -> FakeRun:
         (interrupted, "open", {}, "The run was interrupted."),
         (slow, "open", {"stopped": False}, "it is still running, or it was killed"),
         (empty, "open", {}, "No request was made"),
+        (clock_ahead, "open", {}, "The clock of this machine is 58 s ahead of the service's"),
+        (clock_behind, "open", {}, "The clock of this machine is 60 s behind the service's"),
     ],
 )  # fmt: skip
 def test_invalid(

@@ -1,6 +1,8 @@
 """HTTP requests to the servers of the stack; every failure is one sentence with the server's name and address."""
 
 import json
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -11,6 +13,7 @@ from triage.errors import StoreError
 
 TIMEOUT = 3.0  # seconds
 _MAX_MESSAGE = 200  # characters of a server's error message
+_MAX_BODY = 32 * 1024 * 1024  # bytes; 5,000 of our longest lines are larger, usual ones are 2 MB
 
 
 class NoResponseError(StoreError):
@@ -26,9 +29,14 @@ class HttpClient:
 
     def __init__(self, name: str, url: str, timeout: float = TIMEOUT) -> None:
         """Use `name` in error messages; `timeout` is in seconds."""
-        self.name, self.url = name, url.rstrip("/")
+        address = httpx2.URL(url.rstrip("/"))
+        #: Without a name and password, which must not be printed.
+        self.name, self.url = name, str(address.copy_with(userinfo=b""))
+        self._timeout = timeout
+        auth = httpx2.BasicAuth(address.username, address.password) if address.userinfo else None
         # Proxies of the environment are ignored: the servers are local. Loading certificates is slow, so only for TLS.
-        self._client = httpx2.Client(timeout=timeout, trust_env=False, verify=url.startswith("https:"))
+        verify = ssl.create_default_context() if address.scheme == "https" else False
+        self._client = httpx2.Client(auth=auth, timeout=timeout, trust_env=False, verify=verify)
 
     def __enter__(self) -> Self:
         """Connect when the first request is made."""
@@ -56,15 +64,31 @@ class HttpClient:
         self._request("POST", path, json=body)
 
     def _request(self, method: str, path: str, **options: Any) -> str:  # noqa: ANN401 - options of the client
+        deadline = time.monotonic() + self._timeout
+        body = bytearray()
         try:
-            response = self._client.request(method, self.url + path, **options)
+            with self._client.stream(method, self.url + path, **options) as response:
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > _MAX_BODY:
+                        msg = f"{self.name} at {self.url} responded with more than {_MAX_BODY >> 20} MiB: "
+                        msg += "choose a shorter window"
+                        raise ResponseError(msg)
+                    if time.monotonic() > deadline:  # the client's own timeout is for each read
+                        msg = f"{self.name} at {self.url} does not respond: its response is not complete "
+                        msg += f"after {self._timeout:g} s"
+                        raise NoResponseError(msg)
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as exc:
-            msg = f"{self.name} at {self.url} does not respond: {_reason(exc)}"
+            if reason := certificate_error(exc):
+                msg = f"{self.name} at {self.url} has a certificate that is not valid here: {reason}"
+            else:
+                msg = f"{self.name} at {self.url} does not respond: {_reason(exc)}"
             raise NoResponseError(msg) from None
+        text = body.decode(response.encoding or "utf-8", errors="replace")
         if not response.is_success:
-            msg = f"{self.name} at {self.url} responded with {response.status_code}: {_message(response.text)}"
+            msg = f"{self.name} at {self.url} responded with {response.status_code}: {_message(text)}"
             raise ResponseError(msg)
-        return response.text
+        return text
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
@@ -74,6 +98,15 @@ class HttpClient:
         except (LookupError, TypeError, ValueError, AttributeError):
             msg = f"The server at {self.url} is not {self.name}: correct the address"
             raise ResponseError(msg) from None
+
+
+def certificate_error(exc: BaseException | None) -> str | None:
+    """Return what is wrong with a server's certificate and what to do, if that is why a request failed."""
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return f"{exc.verify_message}; set SSL_CERT_FILE to a file with the certificate of its issuer"
+        exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def _reason(exc: Exception) -> str:

@@ -1,6 +1,6 @@
 """Files of JSON lines, such as the demo leaves behind or `docker compose logs` prints, read with DuckDB.
 
-A million lines take about a second: each query first searches the raw lines for a word and parses only those that
+A million lines take a few seconds: each query first searches the raw lines for a word and parses only those that
 contain it. Lines that are not JSON, or not log lines, are skipped and counted.
 """
 
@@ -9,10 +9,13 @@ import gzip
 import json
 import os
 import re
+import shutil
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import duckdb
@@ -47,18 +50,25 @@ _MAX_LINES = 10_000  # of one trace
 _MAX_SLOW_LINES = 50
 _MAX_FIELDS = 1_000  # of one window, in case ids are used as field names
 _MAX_LINE_BYTES = 2 * 1024 * 1024
+_BUFFER_BYTES = 4 * _MAX_LINE_BYTES  # of each thread; DuckDB's default is 32 MB
+_MEMORY_LIMIT = "128MB"  # of DuckDB; Python and its libraries need about 100 MB more
+_MAX_DISK = "2GB"  # of temporary files
 _CHUNK = 1024 * 1024
 _MAX_THREADS = 4  # each needs a buffer
 
 # DuckDB's CSV reader is the fastest way to raw lines: one column, because no line contains the delimiter.
-_LINES = f"""SELECT line FROM read_csv($files, columns={{'line': 'VARCHAR'}}, delim='\\x01', quote='', escape='',
+_CSV = f"""SELECT line FROM read_csv($files, columns={{'line': 'VARCHAR'}}, delim='\\x01', quote='', escape='',
     comment='', header=false, auto_detect=false, strict_mode=false, null_padding=true, ignore_errors=true,
-    max_line_size={_MAX_LINE_BYTES}, compression='auto_detect')
+    max_line_size={_MAX_LINE_BYTES}, buffer_size={_BUFFER_BYTES}, compression='auto_detect')
     UNION ALL SELECT line FROM recovered"""
 
-# Its JSON reader is slower, and returns NULL for lines that are not JSON.
-_OBJECTS = """SELECT CAST(json AS VARCHAR) AS line FROM read_ndjson_objects($files, ignore_errors=true)
-    UNION ALL SELECT CASE WHEN json_valid(line) THEN line END FROM recovered"""
+# A saved terminal has escape codes, and `docker compose logs` and `kubectl logs` put the name of the process, and
+# optionally the time, before each line.
+_ESCAPE_CODES = r"\x1b\[[0-9;?]*[A-Za-z]"
+_PREFIXED = r"^\s*(?:[\w.-]+ *\| |\[[\w./-]+\] )?(?:[\dT:.+-]+Z? )?(\{.*\})\s*$"
+_LINES = f"""SELECT CASE WHEN starts_with(line, '{{') THEN line
+    ELSE coalesce(nullif(regexp_extract(regexp_replace(line, '{_ESCAPE_CODES}', '', 'g'), '{_PREFIXED}', 1), ''), line)
+    END AS line FROM ({{source}})"""
 
 #: The JSON paths that every query extracts first.
 PATHS = "$.timestamp $.service $.instance $.event"
@@ -72,7 +82,7 @@ def select_lines(paths: str, where: str) -> str:
         SELECT line, TRY(json_extract_string(line, [{listed}])) AS v
         FROM {{lines}} WHERE {where})
         SELECT line, v, epoch(try_cast(v[1] AS TIMESTAMP)) AS moment FROM parsed
-        WHERE try_cast(v[1] AS TIMESTAMP) IS NOT NULL"""
+        WHERE isfinite(try_cast(v[1] AS TIMESTAMP))"""  # 'infinity' is a timestamp for DuckDB
 
 
 def containing(word: str) -> str:
@@ -83,9 +93,8 @@ def containing(word: str) -> str:
 _FINISHED = containing("request.finished") + " AND contains(line, $word)"
 
 _SUMMARY = """
-WITH texts AS (
-    SELECT CASE WHEN line IS NOT NULL THEN json_extract_string(line, ['$.timestamp', '$.service']) END AS v
-    FROM {objects}),
+WITH texts AS MATERIALIZED (
+    SELECT TRY(json_extract_string(line, ['$.timestamp', '$.service'])) AS v FROM {lines}),
 lines AS (SELECT epoch(try_cast(v[1] AS TIMESTAMP)) AS moment, v[2] AS service FROM texts)
 SELECT count(*), count(moment), list(DISTINCT service) FILTER (moment IS NOT NULL), min(moment), max(moment)
 FROM (SELECT service, CASE WHEN service IS NOT NULL THEN moment END AS moment FROM lines)
@@ -167,7 +176,8 @@ SELECT field, value, c1, c2, c3, c4 FROM cells WHERE c1 + c2 > 0 AND c1 + c2 + c
 _SLOWEST = "SELECT moment, line FROM requests WHERE slow ORDER BY duration_ms DESC, moment LIMIT $limit"
 
 _FINISHED_REQUESTS = f"""
-SELECT moment, coalesce(v[3], ''), coalesce(v[5], ''), coalesce(v[6], ''), v[7], v[8], v[9]
+SELECT moment, coalesce(v[3], ''), coalesce(v[5], ''), coalesce(v[6], ''), coalesce(v[7], ''), coalesce(v[8], ''),
+       coalesce(v[9], '')
 FROM ({select_lines(PATHS + " $.trace_id $.request_id $.method $.route $.status", _FINISHED)})
 WHERE v[2] = $service AND v[4] = 'request.finished' AND starts_with(coalesce(v[6], ''), $prefix) ORDER BY moment
 """
@@ -211,7 +221,8 @@ WHERE v[4] = 'request.sent' AND v[5] IS NOT NULL"""
 _RUNS = f"SELECT v[5], min(moment), count(*) FROM ({_SENT}) GROUP BY 1 ORDER BY 2"
 
 _SENT_REQUESTS = f"""
-SELECT moment, coalesce(v[6], ''), coalesce(v[7], ''), v[8], v[9], v[10], coalesce(try_cast(v[11] AS DOUBLE), 0)
+SELECT moment, coalesce(v[6], ''), coalesce(v[7], ''), coalesce(v[8], ''), coalesce(v[9], ''), v[10],
+       CASE WHEN isfinite(try_cast(v[11] AS DOUBLE)) THEN v[11]::DOUBLE ELSE 0 END
 FROM ({_SENT}) WHERE v[5] = $run ORDER BY moment
 """
 
@@ -225,7 +236,7 @@ class JsonlStore:
 
     def summary(self) -> StoreSummary:
         """Return what the store contains, for error messages."""
-        number = len(self._files.files)
+        number = self._files.number
         ((lines, usable, services, first, last),) = self._files.query(_SUMMARY)
         span = None if first is None else Window(first, last)
         where = "1 file" if number == 1 else f"{number:,} files"
@@ -289,14 +300,22 @@ class JsonlStore:
 
 
 class RawLines:
-    """The lines of some files as the SQL views `{lines}` and `{objects}`; nothing is written to disk."""
+    """The lines of some files as the SQL view `{lines}`; what does not fit into memory is in a temporary folder."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Open an in-memory database."""
-        self.files = list(files)
+        self.files, self.number = list(files), len(files)
+        try:
+            folder = mkdtemp(prefix="triage-")
+        except OSError:
+            folder = ""  # the memory has to be enough
+        else:
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         config: dict[str, Any] = {
             "threads": min(_MAX_THREADS, os.cpu_count() or 1),
-            "temp_directory": "",
+            "memory_limit": _MEMORY_LIMIT,
+            "temp_directory": folder,
+            "max_temp_directory_size": _MAX_DISK,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
@@ -307,12 +326,15 @@ class RawLines:
     def query(self, sql: str, **values: object) -> list[Row]:
         """Return the rows of a query; raise `StoreError` if the files cannot be read."""
         try:
-            return self._execute(sql, values)
+            try:
+                return self._execute(sql, values)
+            except duckdb.IOException:
+                if not self._recover():
+                    raise
+                return self._execute(sql, values)
         except duckdb.IOException as exc:
-            if not self._recover():
-                msg = f"The files cannot be read: {str(exc).splitlines()[0]}"
-                raise StoreError(msg) from None
-            return self._execute(sql, values)
+            msg = f"The files cannot be read: {str(exc).splitlines()[0]}"
+            raise StoreError(msg) from None
         except duckdb.OutOfMemoryException:
             msg = "There is not enough memory for so many lines; name fewer files or a shorter window."
             raise StoreError(msg) from None
@@ -321,8 +343,8 @@ class RawLines:
             raise StoreError(msg) from None
 
     def _execute(self, sql: str, values: Mapping[str, object]) -> list[Row]:
-        for view, source in (("{lines}", _LINES), ("{objects}", _OBJECTS)):
-            sql = sql.replace(view, f"({source if self.files else 'SELECT line FROM recovered'})")
+        lines = _LINES.replace("{source}", _CSV if self.files else "SELECT line FROM recovered")
+        sql = sql.replace("{lines}", f"({lines})")
         files = {"files": [glob.escape(str(file)) for file in self.files]} if "$files" in sql else {}
         return self._database.execute(sql, {**values, **files}).fetchall()
 
@@ -387,7 +409,7 @@ def _decompress(file: Path) -> Iterator[bytes]:
                 head, newline, tail = (rest + chunk).rpartition(b"\n")
                 if newline:
                     yield head
-                rest = tail
+                rest = tail if len(tail) <= _MAX_LINE_BYTES else tail[:1]  # the rest of the line is not JSON
     except gzip.BadGzipFile:
         msg = f"{file} is not a gzip file; rename it or name others."
         raise StoreError(msg) from None

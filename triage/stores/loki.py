@@ -6,7 +6,8 @@ import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain, islice, pairwise
+from heapq import merge
+from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,7 +26,7 @@ from triage.models import (
     Window,
     parse_totals,
 )
-from triage.stores.client import HttpClient
+from triage.stores.client import HttpClient, ResponseError
 from triage.stores.prometheus import quote
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ class LokiStore:
         """Return the lines of traces, including those just outside the window."""
         wide = window.expand(_MARGIN)
         exprs = [f"{_ALL} | trace_id={quote(trace_id)}" for trace_id in trace_ids]
-        found = chain.from_iterable(_all_lines(self._client, expr, wide) for expr in exprs)
-        lines = sorted(found, key=attrgetter("at"))
-        return TraceLines(tuple(trace_ids), tuple(lines[:_MAX_LINES]), max(0, len(lines) - _MAX_LINES))
+        found = merge(*(_all_lines(self._client, expr, wide) for expr in exprs), key=attrgetter("at"))
+        lines = tuple(islice(found, _MAX_LINES))
+        return TraceLines(tuple(trace_ids), lines, sum(1 for _ in found))
 
     def _download(self, service: str, window: Window) -> "JsonlStore":
         """Download the finished requests of a service, once, and return them as a store."""
@@ -211,7 +212,11 @@ def _page(client: HttpClient, expr: str, begin: int, end: int) -> Sequence[tuple
         "/loki/api/v1/query_range", query=expr, start=f"{begin}", end=f"{end}", limit=_PAGE, direction="forward"
     )
     with client.parsing():
-        return sorted((int(at), str(text)) for each in response["data"]["result"] for at, text, *_ in each["values"])
+        page = sorted((int(at), str(text)) for each in response["data"]["result"] for at, text, *_ in each["values"])
+    if page and not begin <= page[0][0] <= page[-1][0] < end:
+        msg = f"{client.name} at {client.url} returned lines of another time than the one it was asked for"
+        raise ResponseError(msg)
+    return page
 
 
 def _fields(text: str) -> dict[str, object] | None:

@@ -17,7 +17,8 @@ _MAX_LATE_MS = 1_000  # a request sent later than this after its due time is not
 class RunPlan(NamedTuple):
     """The plan of a run, and how it ended; `ended` is None if there is no `run.stopped` line.
 
-    `rate` is the number of requests per second over all of the planned `seconds`.
+    `rate` is the number of requests per second over all of the planned `seconds`. `clock_offset` is how many seconds
+    the generator's clock is ahead of the service's, if known.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RunPlan(NamedTuple):
     seconds: float
     rate: float
     workers: int
+    clock_offset: float | None
 
 
 class Generator(NamedTuple):
@@ -82,11 +84,12 @@ def _finite(text: str) -> str:
     return f"CASE WHEN isfinite(try_cast({text} AS DOUBLE)) THEN try_cast({text} AS DOUBLE) END"
 
 
-_PLAN = " $.run $.host $.profile $.loop $.seconds $.rate $.workers $.interrupted"
+_PLAN = " $.run $.host $.profile $.loop $.seconds $.rate $.workers $.interrupted $.clock_offset_s"
 
 _STARTED = f"""
 SELECT moment, v[5], coalesce(v[6], ''), coalesce(v[7], ''), coalesce(v[8], ''),
-       try_cast(v[9] AS DOUBLE), try_cast(v[10] AS DOUBLE), try_cast(v[11] AS INTEGER)
+       try_cast(v[9] AS DOUBLE), try_cast(v[10] AS DOUBLE), try_cast(v[11] AS INTEGER),
+       {_finite("v[13]")}
 FROM ({select_lines(PATHS + _PLAN, containing("run.started"))})
 WHERE v[4] = 'run.started' AND v[5] IS NOT NULL ORDER BY moment DESC LIMIT 1
 """
@@ -155,13 +158,13 @@ class RunFolder(JsonlStore):
         if not started:
             msg = f"There is no run.started line in {self._folder}: name the folder of a run."
             raise StoreError(msg)
-        ((began, name, host, profile, loop, seconds, rate, workers),) = started
+        ((began, name, host, profile, loop, seconds, rate, workers, clock_offset),) = started
         if not all(isfinite(each or 0) and (each or 0) > 0 for each in (seconds, rate, workers)):
             msg = f"The run.started line in {self._folder} lacks the planned seconds, rate or workers."
             raise StoreError(msg)
         stopped = self._files.query(_STOPPED, run=name)
         ended, interrupted = stopped[0] if stopped else (None, False)
-        return RunPlan(name, began, ended, interrupted, host, profile, loop, seconds, rate, workers)
+        return RunPlan(name, began, ended, interrupted, host, profile, loop, seconds, rate, workers, clock_offset)
 
     def generators(self, run: str) -> Sequence[Generator]:
         """Return the processes that generated the load, in order."""

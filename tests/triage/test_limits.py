@@ -1,0 +1,175 @@
+"""Hostile files and servers cost neither much memory nor time, and are reported in one sentence."""
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+import pytest
+
+from tests.triage.conftest import RunCli
+from tests.triage.fake_servers import FakeServer
+from tests.triage.fake_service import RUN, T0, FakeService, sent
+from triage import cli, endpoints
+
+MAX_MEMORY = 250 * 1024  # KiB
+QUERY = "/loki/loki/api/v1/query_range"
+
+
+def log_line() -> bytes:
+    return json.dumps(FakeService().finish(T0, 5, trace_id="mine")).encode()
+
+
+@pytest.mark.parametrize("field", ["timestamp", "route", "method", "status", "instance", "trace_id", "request_id"])
+@pytest.mark.parametrize("value", [None, "infinity", "-infinity", 1e308, [], {"a": None}], ids=str)
+def test_malformed_fields(run_cli: RunCli, tmp_path: Path, field: str, value: object) -> None:
+    """A field with an unexpected value is never an internal error."""
+    api = FakeService()
+    for number in range(40):
+        line = api.finish(T0 + number, 900 if number % 3 else 5, trace_id=f"t{number}", request_id=f"{RUN}-0-{number}")
+        line |= {field: value} if number % 2 else {}
+    load = [sent(T0 + number, number, trace_id=f"t{number}") for number in range(40)]
+    load[7] |= {field: value}
+    load[8] |= {"client_ms": "infinity"}
+    api.line(T0 + 50, "Service stopped", event="service.stopped", totals={"/users": {"200": float("inf")}})
+    api.scrape(T0 + 60)
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in [*api.lines, *load]))
+    for words in (["trace", "t2"], ["explain", "--from", T0, "--to", T0 + 60], ["reconcile"]):
+        code, out, err = run_cli(*words, "--jsonl", path)
+        assert out, err
+        assert code in ({0, 1} if words == ["reconcile"] else {0})
+
+
+def truncated_bomb(path: Path) -> None:
+    path.write_bytes(gzip.compress(log_line() + b"\n" + bytes(300_000_000), 1)[:-100])
+
+
+def bomb_of_lines(path: Path) -> None:
+    path.write_bytes(gzip.compress((log_line() + b"\n") * 500_000, 1)[:-100])
+
+
+def long_line(path: Path) -> None:
+    path.write_bytes(b"\n".join([log_line(), b'{"timestamp":"' + b"x" * 100_000_000 + b'"}', log_line()]))
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(truncated_bomb, "a.jsonl.gz"), (bomb_of_lines, "a.jsonl.gz"), (long_line, "a.jsonl")]
+)
+def test_memory(tmp_path: Path, write: object, name: str) -> None:
+    """Files with endless lines and incomplete archives that become large need less than 250 MB."""
+    path = tmp_path / name
+    write(path)  # type: ignore[operator]
+    script = (
+        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
+        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.stderr)"
+    )
+    command = [sys.executable, "-m", "triage", "trace", "unknown", "--jsonl", str(path)]
+    found = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=True
+    )
+    code, memory, message = found.stdout.split(maxsplit=2)
+    assert code == "2"
+    assert message.startswith("No log lines for the id 'unknown': searched 1 file with ")
+    assert message.count("\n") <= 2
+    assert int(memory) < MAX_MEMORY
+
+
+class SlowHandler(StreamRequestHandler):
+    """Sends the server's prefix, and then one byte after the other without an end."""
+
+    def handle(self) -> None:
+        """Send until the client gives up."""
+        server: SlowServer = self.server  # type: ignore[assignment]
+        try:
+            self.wfile.write(server.prefix)
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.02)
+        except OSError:
+            return
+
+
+class SlowServer(ThreadingTCPServer):
+    """A server whose responses start with `prefix` and never end."""
+
+    daemon_threads, allow_reuse_address = True, True
+    prefix = b""
+
+
+@pytest.fixture
+def slow_server() -> Iterator[SlowServer]:
+    with SlowServer(("127.0.0.1", 0), SlowHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", "its response is not complete after 0.5 s"),
+        (b"HTTP/1.1 200 OK\r\nX-Endless: ", "This took longer than 2 s"),
+    ],
+    ids=["body", "head"],
+)
+def test_slow_servers(
+    run_cli: RunCli, slow_server: SlowServer, monkeypatch: pytest.MonkeyPatch, prefix: bytes, message: str
+) -> None:
+    """A server whose response never ends is reported after the time limit."""
+    slow_server.prefix = prefix
+    monkeypatch.setenv("LOKI_URL", f"http://127.0.0.1:{slow_server.server_address[1]}")
+    monkeypatch.setattr(cli, "QUERY_TIMEOUT", 0.5)
+    monkeypatch.setattr(cli, "TIME_LIMIT", 2.0)
+    began = time.monotonic()
+    code, out, err = run_cli("trace", "mine")
+    assert (2, "") == (code, out)
+    assert message in err
+    assert err.count("\n") == 1
+    assert time.monotonic() - began < 10
+
+
+def test_server_that_ignores_the_time(run_cli: RunCli, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of another time are an error instead of an endless download."""
+    monkeypatch.setenv("LOKI_URL", f"{server.url}/loki")
+    values = [[str(number), log_line().decode()] for number in range(5_000)]
+    server.responses[QUERY] = 200, json.dumps({"data": {"result": [{"stream": {}, "values": values}]}})
+    code, out, err = run_cli("explain", "--from", T0, "--to", T0 + 60)
+    assert (2, "") == (code, out)
+    assert err.startswith(f"Loki at {server.url}/loki returned lines of another time")
+
+
+def test_endless_body(server: FakeServer, monkeypatch: pytest.MonkeyPatch, run_cli: RunCli) -> None:
+    """A response is read up to a limit."""
+    monkeypatch.setenv("LOKI_URL", f"{server.url}/loki")
+    server.responses[QUERY] = 200, " " * (33 << 20)
+    code, _, err = run_cli("explain", "--from", T0, "--to", T0 + 60)
+    assert code == 2
+    assert "responded with more than 32 MiB: choose a shorter window." in err
+
+
+@pytest.mark.parametrize(
+    "url", ["http://someone:s3cret@127.0.0.1:1", "http://someone:s3cret@[", "//someone:s3cret@127.0.0.1", "a:s3cret@b"]
+)
+def test_credentials(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A name and password in the address of a server are never printed, whether it is valid or not."""
+    monkeypatch.setenv("LOKI_URL", url)
+    code, out, err = run_cli("trace", "mine")
+    assert (2, "") == (code, out)
+    assert "s3cret" not in err
+    assert "127.0.0.1" in err or "LOKI_URL is invalid" in err
+
+
+def test_credentials_are_sent(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are sent in the header of the request."""
+    monkeypatch.setenv("LOKI_URL", server.url.replace("//", "//someone:s3cret@"))
+    server.responses["/ready"] = 200, "ok"
+    client = endpoints.read_endpoints().loki
+    assert client.text("/ready") == "ok"
+    assert ["Basic c29tZW9uZTpzM2NyZXQ="] == server.authorizations
+    assert client.url == server.url
