@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from flask import Response, jsonify
 from locust import User
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
-from locust.web import WebUI
 
 from app.observability import configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import repeat_incidents
 from loadtest.record import Record
 from loadtest.user import ApiUser, TracedSession
+from loadtest.web_ui import protect_web_ui
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def add_listeners(events: Events) -> None:
     events.init_command_line_parser.add_listener(_add_options)
     events.init.add_listener(_drop_users_without_tasks)
     events.init.add_listener(_push_metrics)
-    events.init.add_listener(_add_run_page)
+    events.init.add_listener(protect_web_ui)
     events.test_start.add_listener(run.start)
     events.test_stop.add_listener(run.stop)
 
@@ -53,8 +52,14 @@ def _add_options(parser: LocustArgumentParser) -> None:
         default="off",
         help="Make the database slow for a few users every few minutes. The service needs FAULTS=on.",
     )
-    # Not in the web UI: its visitors must not choose files on this machine.
+    # Not in the form of the web UI, and so refused there: its visitors must not choose files on this machine.
     hidden: dict[str, Any] = {"include_in_web_ui": False}
+    parser.add_argument(
+        "--allow-any-host",
+        action="store_true",
+        help="Let the web UI load other hosts than that of --host. Without --host, it only loads this machine.",
+        **hidden,
+    )
     parser.add_argument("--record", metavar="FILE", help="Append one line of JSON per request to FILE.", **hidden)
     parser.add_argument("--seed", type=int, help="Seed of the users' random choices.", **hidden)
     parser.add_argument("--run", help="The name of the run; the master passes it to its workers.", **hidden)
@@ -99,18 +104,6 @@ def _push_metrics(environment: Environment, **_: object) -> None:
     metrics = LoadMetrics(url, instance, gauges)
     environment.events.request.add_listener(metrics.on_request)
     environment.events.quitting.add_listener(metrics.close)
-
-
-def _add_run_page(environment: Environment, web_ui: WebUI | None, **_: object) -> None:
-    """Serve what `loadtest.stack` needs to stop this load and to start it again."""
-    options = environment.parsed_options
-    if web_ui is None or web_ui.app is None or options is None:
-        return
-
-    def run() -> Response:
-        return jsonify({"run": options.run, "host": environment.host, "run_time": options.run_time})
-
-    web_ui.app.add_url_rule("/run", view_func=run)
 
 
 def is_master(environment: Environment) -> bool:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,6 +179,111 @@ def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes
     page = httpx2.get(f"{url}/").text
     assert re.search(r'"incidents": {[^}]*"default_value": "off"', page)
     processes.stop("web")
+
+
+class WebPage(NamedTuple):
+    """Requests to Locust's web UI, as a page in the user's browser can send them."""
+
+    url: str
+
+    def swarm(
+        self, host: str, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        """Start a run of one user."""
+        data = {"user_count": "1", "spawn_rate": "1", "host": host, **(form or {})}
+        return httpx2.post(f"{self.url}/swarm", data=data, headers=headers)
+
+    def state(self) -> str:
+        """Return the state of the run."""
+        found: str = httpx2.get(f"{self.url}/stats/requests").json()["state"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def idle(loaded: Service, processes: Processes) -> Iterator[WebPage]:
+    """Start Locust's web UI for the host of the service."""
+    port = free_port()
+    page = WebPage(f"http://127.0.0.1:{port}")
+    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
+    processes.start("idle", [sys.executable, *command, "--host", loaded.url])
+    processes.wait_until_ready("idle", f"{page.url}/")
+    yield page
+    processes.stop("idle")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://attacker.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://localhost.attacker.example"},
+        {"Host": "attacker.example:8089"},
+        {"Host": "attacker.example:8089", "Origin": "http://attacker.example:8089"},
+    ],
+    ids=["foreign origin", "sandboxed page", "malformed origin", "similar origin", "DNS rebinding", "its post"],
+)
+@pytest.mark.parametrize("path", ["/swarm", "/stop", "/stats/reset", "/user", "/stats/requests"])
+def test_other_web_pages_are_refused(loaded: Service, idle: WebPage, headers: dict[str, str], path: str) -> None:
+    """No other page can change a run or read its results, also if its name resolves to this machine."""
+    if path == "/swarm":
+        response = idle.swarm(loaded.url, headers)
+    else:
+        response = httpx2.request("GET" if path == "/stats/requests" else "POST", idle.url + path, headers=headers)
+    assert 403 == response.status_code
+    assert response.text.startswith("Refused: ")
+    assert "ready" == idle.state()
+
+
+@pytest.mark.parametrize(
+    ("host", "form", "reason"),
+    [
+        ("http://127.0.0.1:1", {}, "To load http://127.0.0.1:1, restart it with --host or --allow-any-host."),
+        ("", {}, "This Locust only loads "),
+        (None, {"record": "sent.jsonl"}, "Only the command line can set record."),
+        (None, {"seed": "1", "run": "mine"}, "Only the command line can set run, seed."),
+        (None, {"csv_prefix": "files"}, "Only the command line can set csv_prefix."),
+        (None, {"allow_any_host": "true"}, "Only the command line can set allow_any_host."),
+    ],
+    ids=["other host", "no host", "record", "seed and run", "an option of Locust", "the option itself"],
+)
+def test_the_form_cannot_choose_hosts_and_files(
+    loaded: Service, idle: WebPage, host: str | None, form: dict[str, str], reason: str
+) -> None:
+    """Hosts and files are chosen on the command line; the form shows the reason."""
+    answer = idle.swarm(loaded.url if host is None else host, form=form).json()
+    assert not answer["success"]
+    assert reason in answer["message"]
+    assert "ready" == idle.state()
+
+
+@pytest.mark.parametrize(
+    "setting", [{"host": "http://127.0.0.1:1"}, {"default_headers": {}}], ids=["host", "attribute"]
+)
+def test_the_editor_of_a_user_class_cannot_choose_hosts(idle: WebPage, setting: dict[str, object]) -> None:
+    """A user class keeps its host, and attributes that the editor does not show."""
+    answer = httpx2.post(f"{idle.url}/user", json={"user_class_name": "Browse", **setting})
+    assert not answer.json()["success"]
+
+
+@pytest.mark.parametrize(
+    ("options", "host", "starts"),
+    [
+        ((), "http://127.0.0.1:1", True),
+        ((), "http://attacker.example", False),
+        (("--host", "http://127.0.0.1:2", "--allow-any-host"), "http://127.0.0.1:1", True),
+    ],
+    ids=["this machine", "not this machine", "--allow-any-host"],
+)
+def test_hosts_of_the_form(processes: Processes, options: tuple[str, ...], host: str, starts: bool) -> None:  # noqa: FBT001
+    """Without --host the form may choose a service of this machine, and with --allow-any-host any."""
+    port = free_port()
+    page = WebPage(f"http://localhost:{port}")
+    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "localhost", "--web-port", str(port)]
+    processes.start("form", [sys.executable, *command, *options])
+    processes.wait_until_ready("form", f"{page.url}/")
+    assert starts == page.swarm(host, {"Origin": page.url}).json()["success"]
+    processes.stop("form")
 
 
 def test_the_stack_load_starts_automatically(loaded: Service, processes: Processes) -> None:
