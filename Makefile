@@ -51,10 +51,13 @@ test-install: setup ## Follow the README's "Use it in your own service" in a new
 	@$(PYTHON) -m pytest tests/test_install.py
 
 .PHONY: lint
-lint: setup ## Check format, style and types.
+lint: setup ## Check format, style and types, and the shell scripts, the Dockerfile and the workflows.
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy .
+	@PATH="$$PWD/.venv/bin:$$PATH" shellcheck scripts/setup scripts/servers .ci/run alloy/start.sh
+	@PATH="$$PWD/.venv/bin:$$PATH" hadolint Dockerfile
+	@PATH="$$PWD/.venv/bin:$$PATH" zizmor --offline --quiet .github
 
 .PHONY: audit
 audit: setup ## Check all locked packages for known vulnerabilities at osv.dev (needs the internet).

@@ -1,3 +1,4 @@
+#!/bin/bash
 # Move the read positions back by five minutes, then start Alloy. Alloy stores its position (a time in seconds) before Loki has
 # received the lines, which may be 10 MiB. After a crash, these lines are lost unless they are read again. Lines that are sent
 # twice are shown once.
