@@ -9,6 +9,7 @@ import urllib.request
 from http import HTTPStatus
 
 from loadtest import KNOWN_USERS
+from loadtest.http_client import open_url
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def start_fault(host: str, fault: dict[str, object]) -> str | None:
         headers={"Content-Type": "application/json", "X-Fault-Lab": "loadtest"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - the same
+        with open_url(request, timeout=10):
             return None
     except urllib.error.HTTPError as exc:
         if exc.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -37,7 +38,10 @@ class LoadMetrics:
     def __init__(self, url: str, instance: str, gauges: Mapping[str, Callable[[], float]]) -> None:
         """Push request durations and the values of `gauges` to Prometheus at `url`."""
         self._closed = False
-        exporter = OTLPMetricExporter(f"{url.rstrip('/')}/api/v1/otlp/v1/metrics", timeout=_TIMEOUT)
+        session = requests.Session()
+        session.trust_env = False  # no proxies: Prometheus is in the same network
+        address = f"{url.rstrip('/')}/api/v1/otlp/v1/metrics"
+        exporter = OTLPMetricExporter(address, timeout=_TIMEOUT, session=session)
         message = f"The metrics of the load are lost: Prometheus at {url} does not accept them"
         logging.getLogger(OTLPMetricExporter.__module__).addFilter(_Once(message))
         self._provider = MeterProvider(

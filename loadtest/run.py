@@ -17,6 +17,7 @@ import typer
 from pydantic import ValidationError
 
 from loadtest.generators import Generators, StartError
+from loadtest.http_client import open_url
 from loadtest.incidents import start_incident
 from loadtest.options import RunOptions, UsersFileError, read_weights
 from loadtest.profiles import PROFILES
@@ -198,7 +199,7 @@ def _measure_clock_offset(url: str) -> float | None:
     """
     before = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:  # noqa: S310 - pydantic has checked that it is HTTP
+        with open_url(url, timeout=_TIMEOUT) as response:
             headers = response.headers
     except urllib.error.HTTPError as exc:
         headers = exc.headers

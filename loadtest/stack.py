@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from loadtest.http_client import open_url
+
 _TIMEOUT = 3  # seconds
 _FIRST_USERS = 1  # second, after which the first users run
 _STOP_TIMEOUT = 40  # seconds: Locust waits for requests in flight
@@ -83,6 +85,6 @@ def _fetch_json(url: str) -> dict[str, Any]:
 
 def _fetch(url: str, form: Mapping[str, str] | None = None, timeout: float = _TIMEOUT) -> str:
     data = None if form is None else urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(url, data, timeout) as response:  # noqa: S310 - the URL of Locust, from the environment
+    with open_url(url, data, timeout) as response:
         text: str = response.read().decode(errors="replace")
         return text

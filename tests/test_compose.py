@@ -55,6 +55,14 @@ def test_images_are_pinned() -> None:
     assert [] == [image for image in images if not re.search(r":v?\d+\.\d+(\.\d+)?", image)]
 
 
+def test_no_proxies() -> None:
+    """Proxies that Docker passes to every container are empty: they do not reach other containers."""
+    assert {"no-proxy.env"} == {service["env_file"] for service in SERVICES.values()}
+    variables = (FILE.parent / "no-proxy.env").read_text().splitlines()
+    proxies = {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "FTP", "ALL")}
+    assert {f"{name}=" for proxy in proxies for name in (proxy, proxy.lower())} == set(variables[3:])
+
+
 def test_no_passwords() -> None:
     """There are no passwords in the file, and none is required."""
     environments = {

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import httpx2
@@ -378,6 +380,38 @@ def test_the_page_can_be_on_ipv6(load_off: str) -> None:
     if not load_off.startswith("http://[::1]:"):
         pytest.skip("there is no IPv6 here")
     assert 200 == httpx2.get(f"{load_off}/").status_code
+
+
+def test_proxies_of_the_environment_are_ignored(loaded: Service, processes: Processes) -> None:
+    """A proxy that does not reach the service breaks neither the load, nor incidents, nor metrics."""
+    received = []
+
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            received.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), f"http://127.0.0.1:{free_port()}")
+    fault = (
+        "from loadtest.incidents import start_fault; print(start_fault({!r}, {{'fault': 'slow-query', 'seconds': 1}}))"
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), Prometheus) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        metrics = {"PROMETHEUS_URL": f"http://127.0.0.1:{server.server_port}"}
+        processes.start("proxied", locust(loaded.url, 5, 5, "--stop-timeout", "15"), {**proxies, **metrics})
+        started = Service("loadtest", "", processes.output("proxied"), loaded.client).event("run.started")
+        wait_for(lambda: requests_of(loaded, started["run"]), "requests", 60)
+        assert 0 == processes.kill("proxied", signal.SIGTERM)
+        server.shutdown()
+    processes.start("fault", [sys.executable, "-c", fault.format(loaded.url)], proxies)
+    assert 0 == processes.wait("fault")
+    assert "None\n" == processes.output("fault").read_text()
+    assert {"/api/v1/otlp/v1/metrics"} == set(received)
 
 
 def test_reason_of_an_incident_that_cannot_start(loaded: Service, payments: Service) -> None:
