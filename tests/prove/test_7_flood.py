@@ -61,9 +61,10 @@ def _compare(loki: str, began: float) -> comparison.Comparison:
 
 
 def _flood() -> str:
-    """Start flood.py in a container with the label, image and log options of the service; return its id."""
+    """Start flood.py in a container with the labels, image and log options of the service; return its id."""
     (api,) = engine.inspect(engine.containers("api")["api-1"])
-    options = [f"--label=logging={api['Config']['Labels']['logging']}", "--cpus=1"]
+    labels = [f"{name}={api['Config']['Labels'][name]}" for name in ("logging", "com.docker.compose.project")]
+    options = [*(f"--label={label}" for label in labels), "--cpus=1"]
     options += [f"--log-opt={name}={value}" for name, value in api["HostConfig"]["LogConfig"]["Config"].items()]
     program = Path(__file__).with_name("flood.py").read_text()
     command = ["python", "-c", program, str(RATE), str(SECONDS)]

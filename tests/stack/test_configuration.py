@@ -1,14 +1,22 @@
 """The servers accept the shipped configuration files."""
 
+import json
 import shutil
 import subprocess
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 
+from tests.compose import compose
+from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.stack.native import ROOT, Stack, server
+from tests.waiting import wait_for
 
 
 def check(program: str, *arguments: str | Path, text: str = "", env: dict[str, str] | None = None) -> str:
@@ -50,6 +58,45 @@ def test_alloy_accepts_its_files(source: str, tmp_path: Path) -> None:
         "HOME": str(tmp_path),
     }
     check("alloy", "validate", tmp_path, env=environment)
+
+
+def test_alloy_reads_its_own_project(processes: Processes, tmp_path: Path) -> None:
+    """Alloy asks Docker only for containers of its compose project, so that two stacks do not mix their lines."""
+    filters: list[dict[str, Iterable[str]]] = []
+
+    class Docker(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Return no containers and no networks."""
+            query = parse_qs(urlsplit(self.path).query)
+            if self.path.partition("?")[0].endswith("/containers/json"):
+                filters.append(json.loads(query["filters"][0]))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    for name in ("pipeline", "docker"):
+        shutil.copy(ROOT / "alloy" / f"{name}.alloy", tmp_path)
+    command: list[str | Path] = [
+        server("alloy"), "run", tmp_path, f"--storage.path={tmp_path}/data", "--disable-reporting",
+        f"--server.http.listen-addr=127.0.0.1:{free_port()}",
+    ]  # fmt: skip
+    with ThreadingHTTPServer(("127.0.0.1", 0), Docker) as docker:
+        Thread(target=docker.serve_forever, daemon=True).start()
+        environment = {
+            "LOKI_URL": "http://127.0.0.1:1",
+            "DOCKER_API": f"tcp://127.0.0.1:{docker.server_port}",
+            "COMPOSE_PROJECT_NAME": "mine",
+        }
+        processes.start("alloy", command, environment)
+        wait_for(lambda: filters, "a query of Alloy", 60)
+        processes.stop("alloy")
+        docker.shutdown()
+    assert {"logging=alloy", "com.docker.compose.project=mine"} == set(filters[0]["label"])
+    assert "${COMPOSE_PROJECT_NAME}" == compose()["services"]["alloy"]["environment"]["COMPOSE_PROJECT_NAME"]
 
 
 def test_metric_names(stack: Stack, payments: Service) -> None:
