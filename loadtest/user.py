@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import gevent
 from locust import FastHttpUser
-from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager, insecure_ssl_context_factory
 from locust.env import Environment
 
+from loadtest.connections import RenewedConnections
 from loadtest.ids import RequestIds, new_run
 
 _PERIOD = 1.0  # seconds
@@ -28,13 +29,15 @@ class TracedSession(FastHttpSession):
             **(kwargs.pop("context", None) or {}),
         }
         headers = {**ids, **(kwargs.pop("headers", None) or {})}
+        options = {"allow_redirects": False, **kwargs, "headers": headers, "context": context}
         TracedSession.in_flight += 1
         try:
-            return super().request(
-                method, url, *args, **{"allow_redirects": False, **kwargs, "headers": headers, "context": context}
-            )
+            response = super().request(method, url, *args, **options)
         finally:
             TracedSession.in_flight -= 1
+        if not response.status_code:
+            self.client.close()  # the next request may go to another replica
+        return response
 
 
 class ApiUser(FastHttpUser):
@@ -42,6 +45,8 @@ class ApiUser(FastHttpUser):
 
     abstract = True
     request_ids: ClassVar[RequestIds] = RequestIds(new_run())
+    connection_seconds: float = 30.0
+    """How long a connection is kept at most. The next one may be to another replica."""
     late_ms: float = 0.0
     """How much later than planned the current task started; set by the open loop."""
 
@@ -56,6 +61,13 @@ class ApiUser(FastHttpUser):
             connection_timeout=self.connection_timeout,
             insecure=self.insecure,
             headers=self.default_headers,
+            client_pool=RenewedConnections(
+                self.connection_seconds,
+                network_timeout=self.network_timeout,
+                connection_timeout=self.connection_timeout,
+                insecure=self.insecure,
+                ssl_context_factory=insecure_ssl_context_factory if self.insecure else None,
+            ),
         )
         self._next_task = 0.0
 

@@ -350,6 +350,60 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
         processes.stop(process)
 
 
+# Python runs this first: `replicas.test` has the addresses in a file, like a name of several containers.
+REPLICAS_TEST = """
+import os
+from pathlib import Path
+
+import gevent.socket
+
+getaddrinfo = gevent.socket.getaddrinfo
+
+def several(host, *args, **options):
+    addresses = Path(os.environ["REPLICAS"]).read_text().split() if host == "replicas.test" else [host]
+    return [found for address in addresses for found in getaddrinfo(address, *args, **options)]
+
+gevent.socket.getaddrinfo = several
+
+from loadtest.user import ApiUser
+
+ApiUser.connection_seconds = 1
+
+from loadtest.locustfile import Browse, Buy, Report
+"""
+
+
+def test_new_replicas_get_requests(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """Users who are already running send requests to a replica that is added, and to the others after one is gone."""
+    addresses, file, port = tmp_path / "addresses", tmp_path / "locustfile.py", str(free_port())
+    file.write_text(REPLICAS_TEST)
+
+    def start(name: str, address: str) -> Service:
+        processes.start(name, [sys.executable, "-m", "app", "payments"], {"HOST": address, "PORT": port})
+        processes.wait_until_ready(name, f"http://{address}:{port}/readyz")
+        return Service(name, "", processes.output(name), payments.client)
+
+    def count(service: Service) -> int:
+        return len([line for line in service.lines() if line.get("event") == "request.finished"])
+
+    first = start("replica-1", "127.0.0.1")
+    addresses.write_text("127.0.0.1")
+    command = locust(f"http://replicas.test:{port}", 5, 5, "--locustfile", str(file), "--stop-timeout", "15")
+    processes.start("users", command, {"REPLICAS": str(addresses)})
+    wait_for(lambda: count(first) > 5, "requests to the first replica", 60)
+    second = start("replica-2", "127.0.0.2")
+    addresses.write_text("127.0.0.1 127.0.0.2")
+    before = count(first)
+    wait_for(lambda: count(second) > 5 and count(first) > before, "requests to both replicas", 60)
+
+    addresses.write_text("127.0.0.2")
+    processes.stop("replica-1")
+    before = count(second)
+    wait_for(lambda: count(second) > before + 20, "requests to the other replica", 60)
+    processes.stop("users")
+    processes.stop("replica-2")
+
+
 @pytest.fixture(scope="module")
 def load_off(loaded: Service, processes: Processes) -> Iterator[str]:
     """Start the load of the stack with LOAD=off, on IPv6 if there is any; return its URL."""
