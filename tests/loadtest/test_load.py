@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from loadtest.incidents import start_fault
+from tests.compose import compose
 from tests.emitted import Line, parse
 from tests.load import locust
 from tests.processes import Processes, free_port
@@ -348,6 +349,32 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     assert len(ids) == len(set(ids))
     for process in (*workers, "master"):
         processes.stop(process)
+
+
+def test_workers_return_after_a_restart_of_the_master(loaded: Service, processes: Processes) -> None:
+    """Workers end with their master, and when both are started again, as docker-compose.yml does, a new run starts."""
+    between = str(free_port())
+    ports = {"LOCUST_MASTER_BIND_PORT": between, "LOCUST_MASTER_NODE_PORT": between}
+    settings = {"LOAD_TARGET": loaded.url, "LOAD_PORT": str(free_port()), "LOAD_USERS": "2", "LOAD_WORKERS": "1"}
+
+    def start_and_wait() -> None:
+        started = len(runs())
+        processes.start("restarted-master", [sys.executable, "-m", "loadtest"], {**settings, **ports})
+        processes.start("restarted-worker", [sys.executable, "-m", "loadtest", "worker"], ports)
+        wait_for(lambda: len(runs()) > started and requests_of(loaded, runs()[-1]), "requests of a run", 60)
+
+    def runs() -> list[str]:
+        lines = parse(processes.output("restarted-master").read_text())
+        return [line["run"] for line in lines if line.get("event") == "run.started"]
+
+    processes.output("restarted-master").touch()
+    start_and_wait()
+    processes.stop("restarted-master")
+    assert 0 == processes.wait("restarted-worker")
+    assert "unless-stopped" == compose()["services"]["loadtest"]["restart"]  # the worker extends it
+    start_and_wait()
+    processes.stop("restarted-worker")
+    processes.stop("restarted-master")
 
 
 # Python runs this first: `replicas.test` has the addresses in a file, like a name of several containers.
