@@ -18,8 +18,9 @@ COPY --from=build /srv/.venv .venv
 COPY app app
 COPY loadtest loadtest
 COPY triage triage
-# The root file system is read-only at run time, so compile the bytecode here.
-RUN .venv/bin/python -m compileall -q app loadtest triage
+# COPY keeps the modes of the checkout, which may have been made with a umask of 077. The root file system is read-only at run
+# time, so compile the bytecode here.
+RUN chmod -R a+rX app loadtest triage && .venv/bin/python -m compileall -q app loadtest triage
 ENV PATH=/srv/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A numeric id, so that Kubernetes can verify that it is not root.
 USER 10001:10001

@@ -1,6 +1,8 @@
 """docker-compose.yml: ports on loopback only, no required settings, no privileges, and pinned images."""
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from tests.compose import FILE, compose
@@ -38,6 +40,35 @@ def test_only_the_proxy_has_the_docker_socket() -> None:
     assert ["docker-socket-proxy", "alloy"] == network
     assert compose()["networks"]["docker-api"]["internal"] is True
     assert not re.search(r"allow(POST|PUT|DELETE)", FILE.read_text())
+
+
+def test_image_of_a_checkout_with_a_strict_umask(tmp_path: Path) -> None:
+    """The code in the image is readable for its user, also if the checkout has a umask of 077."""
+    dockerfile = (FILE.parent / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)
+    for name in copied:
+        module = tmp_path / name / "module.py"
+        module.parent.mkdir(mode=0o700)
+        module.touch(mode=0o600)
+    (command,) = re.findall(r"^RUN (chmod .*) && ", dockerfile, re.MULTILINE)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - a line of our Dockerfile
+    assert copied
+    for name in copied:
+        assert 0o755 == (tmp_path / name).stat().st_mode & 0o777
+        assert 0o644 == (tmp_path / name / "module.py").stat().st_mode & 0o777
+
+
+def test_mounted_files_are_checked() -> None:
+    """The tour sees all folders of the checkout that other containers mount, and reports files they cannot read."""
+    mounted = {
+        Path(volume).parts[0].partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    }
+    tour = SERVICES["tour"]
+    assert {f"./{name}:/checkout/{name}:ro" for name in mounted} == set(tour["volumes"])
+    assert ["--checkout", "/checkout"] == tour["command"][-2:]
 
 
 def test_ports_are_on_loopback_and_configurable() -> None:

@@ -27,6 +27,8 @@ from triage.models import Window
 from triage.stores import LoadStore, LogStore, MetricStore
 from triage.timelimit import TIME_LIMIT, limit_time
 from triage.tour import guide
+from triage.tour.checkout import unreadable_files
+from triage.tour.output import Output
 
 # Modules that need DuckDB are imported by the commands that use them: the image of the stack, which runs `triage tour`,
 # does not contain it.
@@ -81,10 +83,15 @@ def tour(
     healthy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Touch this file whenever no step is broken.")
     ] = None,
+    checkout: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Report files in this folder that containers cannot read.")
+    ] = None,
 ) -> None:
     """Check every step from a request to its log lines in the running stack, and print links to follow."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     endpoints, console = read_endpoints(), Console(sys.stdout)
+    if checkout is not None and (files := unreadable_files(checkout)):
+        Output(console, endpoints).unreadable(files)
     if once:
         raise typer.Exit(guide.check_once(endpoints, console))
     guide.watch(endpoints, console, healthy)

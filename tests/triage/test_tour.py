@@ -2,13 +2,17 @@
 
 import io
 import json
+import os
 import re
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.processes import short_folder
 from tests.triage.conftest import RunCli
 from tests.triage.fake_servers import FakeServer
 from tests.triage.test_console import HOSTILE
@@ -20,6 +24,7 @@ from triage.spikes import Spike
 from triage.stores.client import HttpClient
 from triage.stores.prometheus import LabelledExemplar
 from triage.tour import guide
+from triage.tour.checkout import unreadable_files
 from triage.tour.guide import NO_REQUESTS, WORKING, Guide, Outcome
 from triage.tour.output import Output, SlowRequest
 from triage.tour.steps import FIXES, AlloyFailures, BrokenStepError, NoRequestsError, Step, StepChecker, Success
@@ -45,6 +50,35 @@ def endpoints(server: FakeServer) -> Iterator[Endpoints]:
 def make_output(endpoints: Endpoints) -> tuple[Output, io.StringIO]:
     printed = io.StringIO()
     return Output(Console(printed), endpoints), printed
+
+
+def _unreadable_as_other_user(folder: Path) -> Sequence[Path]:
+    os.setreuid(65534, 0)  # access is checked for the real user
+    try:
+        return unreadable_files(folder)
+    finally:
+        os.setreuid(0, 0)
+
+
+def test_unreadable_files_of_a_checkout(endpoints: Endpoints) -> None:
+    """Files that other users cannot read are named, with the command that makes them readable."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    folder = short_folder()
+    for name, mode in (("loki/loki.yml", 0o600), ("loki/readable.yml", 0o644), ("alloy/start.sh", 0o600)):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        file.chmod(mode)
+    (folder / "loki/rules").mkdir(mode=0o700)
+    output, printed = make_output(endpoints)
+    output.unreadable(_unreadable_as_other_user(folder))
+    text = " ".join(printed.getvalue().split())
+    assert "containers cannot read alloy/start.sh and 2 more. The checkout was made with a strict umask." in text
+    assert "chmod -R a+rX alloy loki docker compose up" in text
+    subprocess.run(["chmod", "-R", "a+rX", folder / "alloy", folder / "loki"], check=True)  # noqa: S603, S607
+    assert [] == _unreadable_as_other_user(folder)
+    shutil.rmtree(folder)
 
 
 def test_changes_are_printed_once(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The text of the tour: a few blocks that a newcomer can follow."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from triage.console import Console, Piece
@@ -31,6 +32,17 @@ class Output:
     def __init__(self, console: Console, endpoints: Endpoints) -> None:
         """Print on `console`."""
         self._console, self._endpoints = console, endpoints
+
+    def unreadable(self, files: Sequence[Path]) -> None:
+        """Print that containers cannot read files of the checkout, and the fix."""
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        folders = sorted({file.parts[0] for file in files})
+        line = self._console.line
+        line(("Unreadable files: ", "red"), f"containers cannot read {files[0]}{others}.")
+        line("The checkout was made with a strict umask. Make its files readable, and start the stack again:")
+        line(f"  chmod -R a+rX {' '.join(folders)}")
+        line("  docker compose up")
+        line()
 
     def welcome(self) -> None:
         """Print what this is, where to look, and what will happen."""
