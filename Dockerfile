@@ -1,7 +1,5 @@
 # One image for api, payments, loadtest and tour; docker-compose.yml sets the command of each.
 
-# The base image has no digest: its tag moves with the fixes of Python 3.13 and Debian, and every build should get them.
-
 # Build stage: create the environment from the lock file alone, so that code changes do not invalidate this layer.
 FROM python:3.13-slim-trixie AS build
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore uv==0.13.9
