@@ -1,14 +1,33 @@
 """Limits that neither uvicorn nor FastAPI has: the size of request headers, and problem details for a 413."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import problem
 
 # The rest of the request is not read, so that the connection cannot be used again.
 _CLOSE = {"Connection": "close"}
+# Far more than any body has. An error for each of 100,000 unknown keys would block the event loop for seconds.
+_MAX_KEYS = 50
+
+
+class RequestBody(BaseModel):
+    """A JSON object that a client sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limit_keys(cls, data: Any) -> Any:  # noqa: ANN401 - any JSON
+        if isinstance(data, dict) and len(data) > _MAX_KEYS:
+            kind, message = "too_many_keys", "Object should have at most {limit} keys"
+            raise PydanticCustomError(kind, message, {"limit": _MAX_KEYS})
+        return data
 
 
 class LimitsMiddleware:
