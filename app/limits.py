@@ -1,6 +1,7 @@
 """Limits of requests that neither uvicorn nor FastAPI has: of headers, of JSON keys, and of the time for a body."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,9 @@ from app.settings import ServerSettings
 CLOSE = {"Connection": "close"}
 #: More than any browser or proxy sends.
 MAX_HEADERS = 100
+# Parsed JSON needs up to 30 times the memory of its text. Longer bodies than those of ordinary requests take turns.
+_LARGE_BODY_BYTES = 4096
+_MAX_LARGE_BODIES = 4
 # Far more than any body has. An error for each of 100,000 unknown keys would block the event loop for seconds.
 _MAX_KEYS = 50
 
@@ -48,6 +52,7 @@ class LimitsMiddleware:
         self._api = api
         self._max_header_bytes = settings.max_header_bytes
         self._client_timeout = settings.client_timeout
+        self._large_bodies = asyncio.Semaphore(_MAX_LARGE_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -70,10 +75,11 @@ class LimitsMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         replaced = complete = False
+        received = 0
         deadline = asyncio.get_running_loop().time() + self._client_timeout
 
         async def receive_in_time() -> Message:
-            nonlocal complete
+            nonlocal complete, received
             if complete:  # the application waits for the client to leave
                 return await receive()
             try:
@@ -83,6 +89,9 @@ class LimitsMiddleware:
                 detail = f"The body did not arrive within {self._client_timeout:g} s."
                 raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, detail, CLOSE) from None
             complete = not message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if complete and received > _LARGE_BODY_BYTES:
+                await turn.enter_async_context(self._large_bodies)
             return message
 
         async def replace_413(message: Message) -> None:
@@ -95,4 +104,5 @@ class LimitsMiddleware:
             elif not replaced:
                 await send(message)
 
-        await self._api(scope, receive_in_time, replace_413)
+        async with AsyncExitStack() as turn:
+            await self._api(scope, receive_in_time, replace_413)

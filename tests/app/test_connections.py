@@ -11,12 +11,13 @@ import httpx2
 import psutil
 import pytest
 
-from tests.app.test_limits import MIB, WITHOUT_HTTPTOOLS
+from tests.app.test_limits import MIB, WITHOUT_HTTPTOOLS, peak_memory
 from tests.processes import Processes
 from tests.services import Service, running
 
 CLIENT_TIMEOUT = 2
 HEAD = b"POST /charges HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ORDER = HEAD.replace(b"/charges", b"/orders")
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 
@@ -160,7 +161,7 @@ def test_a_head_has_to_arrive_in_time(attacked: Service, first: bytes, half: byt
 def test_a_body_has_to_arrive_in_time(attacked: Service) -> None:
     """Also if a byte arrives now and then: the response is a 408 of the route."""
     with connect(attacked) as client:
-        client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        client.sendall(HEAD + b"Content-Length: 60000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
                 client.sendall(b" ")
@@ -178,7 +179,7 @@ def test_the_rest_of_a_body_has_to_arrive_in_time(attacked: Service) -> None:
     """The body of a request that has been answered."""
     before = closed(attacked, "head_timeout")
     with connect(attacked) as client:
-        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < started + 30:
@@ -233,6 +234,25 @@ def test_pipelined_requests_have_a_limit(attacked: Service, processes: Processes
             client.send(b"GET / HTTP/1.1\r\n\r\n" * 20_000)
         assert 200 == attacked.client.get("/readyz").status_code
     assert process.memory_info().rss - memory < 32 * MIB
+
+
+def test_half_sent_bodies_fit_into_memory(payments: Service, processes: Processes, tmp_path: Path) -> None:
+    """200 clients send all of the longest possible body but its last byte; then, they send that, too."""
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/half.db", "PAYMENTS_URL": payments.url}
+    body = b"[" + b"{}," * 21_844 + b"{}]"
+    with running(processes, "api", settings, "half") as service, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(200)]
+        for client in clients:
+            client.sendall(ORDER + b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:-1]))
+        assert 200 == service.client.get("/readyz").status_code
+        for client in clients:
+            client.sendall(body[-1:])
+        assert 200 == service.client.get("/readyz").status_code
+        responses = [client.recv(4096) for client in clients]
+        memory = peak_memory(processes, service)
+
+    assert all(response.startswith(b"HTTP/1.1 422 ") for response in responses)
+    assert memory < 160 * MIB  # the container has 256 MiB
 
 
 def test_idle_connections_make_room_for_others(processes: Processes) -> None:

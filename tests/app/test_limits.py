@@ -28,7 +28,7 @@ def limited(
     """Run both services, and one of them with each HTTP parser."""
     service, parser = request.param
     url = f"sqlite:///{tmp_path_factory.mktemp('limited')}/tested.db"
-    settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
+    settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on", "MAX_BODY_BYTES": str(MIB)}
     program = ("-m", "app") if parser == "httptools" else WITHOUT_HTTPTOOLS
     with running(processes, service, settings, f"limited-{service}-{parser}", program) as running_service:
         yield running_service
