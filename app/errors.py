@@ -13,6 +13,10 @@ from app.observability import current_trace, record_exception, route_template
 
 MEDIA_TYPE = "application/problem+json"
 
+# A client could have a body rejected for many reasons, and for keys of any length.
+_MAX_ERRORS = 10
+_MAX_TEXT = 100
+
 
 class ServiceError(Exception):
     """An error with a message of our own, which is safe for log lines and responses."""
@@ -96,8 +100,17 @@ def add_error_handlers(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def _invalid(_: Request, exc: RequestValidationError) -> Response:
-        errors = [{"loc": error["loc"], "msg": error["msg"], "type": error["type"]} for error in exc.errors()]
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid.", errors=errors)
+        found = exc.errors()
+        errors = [
+            {
+                "loc": [part if isinstance(part, int) else part[:_MAX_TEXT] for part in error["loc"]],
+                "msg": error["msg"][:_MAX_TEXT],
+                "type": error["type"],
+            }
+            for error in found[:_MAX_ERRORS]
+        ]
+        shown = f" These are the first {_MAX_ERRORS} of {len(found)} errors." if len(found) > _MAX_ERRORS else ""
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request is invalid.{shown}", errors=errors)
 
     @api.exception_handler(ServiceError)
     async def _service_error(_: Request, exc: ServiceError) -> Response:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from app.api import create_api
+from app.connections import connections_closed
 from app.cross_site import CrossSiteMiddleware
 from app.database import Database
 from app.errors import UnavailableError
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
     inject_faults = settings.faults == "on"
     database.register_metrics(metrics)
     faults.register_metrics(metrics)
+    metrics.register(connections_closed)
     if inject_faults:
         slow_down_statements(database.engine)
 
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> ObservabilityMiddleware:
         api.include_router(faults_router(faults))
 
     return ObservabilityMiddleware(
-        CrossSiteMiddleware(LimitsMiddleware(api, settings.max_header_bytes), settings.allowed_host_names),
+        CrossSiteMiddleware(LimitsMiddleware(api, settings), settings.allowed_host_names),
         registry=metrics,
         exclude=PROBES,
         payload_values={"user_id", "sku", "quantity"},

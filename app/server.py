@@ -1,6 +1,7 @@
 """Serve one of the services with uvicorn."""
 
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -11,12 +12,17 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from app import main as api
+from app.connections import Config
 from app.errors import ServiceError
 from app.observability import ObservabilityMiddleware, configure_logging
 from app.payments import main as payments
 from app.settings import PaymentsSettings, ServerSettings, Settings
 
+logger = logging.getLogger(__name__)
+
 _SHUTDOWN_TIMEOUT = 8  # seconds for requests in flight; Docker kills the process after 10
+# Standard streams, sockets and the database. Besides, each request may need a connection to another service.
+_OTHER_FILES = 48
 _KEEP_ALIVE = 75  # seconds; longer than a load user pauses, so that its next request does not meet a closed connection
 
 _SERVICES: dict[str, tuple[type[ServerSettings], Callable[[Any], ObservabilityMiddleware]]] = {
@@ -42,8 +48,10 @@ def serve(service: str) -> None:
 
 def run(app: ObservabilityMiddleware, settings: ServerSettings) -> None:
     """Serve an application until a signal stops it. Raises `StartupError` if the port is in use."""
-    config = uvicorn.Config(
+    config = Config(
         app,
+        settings,
+        max_connections=_limit_connections(settings.max_connections),
         log_config=None,  # logging is configured already
         log_level="warning",  # `service.started` and `service.stopped` replace uvicorn's messages
         access_log=False,  # `request.finished` replaces it
@@ -58,6 +66,22 @@ def run(app: ObservabilityMiddleware, settings: ServerSettings) -> None:
         server.run(sockets=[_listen(settings.host, settings.port)])
     except KeyboardInterrupt:
         sys.exit(130)  # the exit code that shells expect after Ctrl-C
+
+
+def _limit_connections(wanted: int) -> int:
+    """Return how many connections the system's limit of open files allows.
+
+    Without a limit, the event loop resets new connections when there are no more files, and logs nothing.
+    """
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _OTHER_FILES + 2 * wanted
+    if files != resource.RLIM_INFINITY and files < needed:
+        files = needed if most == resource.RLIM_INFINITY else min(needed, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    allowed = max(1, (files - _OTHER_FILES) // 2) if files != resource.RLIM_INFINITY else wanted
+    if allowed < wanted:
+        logger.warning("Only %d connections are accepted, because the process may open %d files", allowed, files)
+    return min(allowed, wanted)
 
 
 def _settings(settings_type: type[ServerSettings]) -> ServerSettings:

@@ -61,7 +61,9 @@ class ServerSettings(BaseSettings):
     web_concurrency: Annotated[int, AfterValidator(_single_worker)] = 1
     allowed_hosts: Annotated[str, AfterValidator(_host_names)] = ""
     max_header_bytes: Annotated[int, Field(ge=1)] = 32_768
-    max_body_bytes: Annotated[int, Field(ge=1)] = 1_048_576
+    max_body_bytes: Annotated[int, Field(ge=1)] = 65_536
+    max_connections: Annotated[int, Field(ge=1)] = 400
+    client_timeout: Annotated[float, Field(gt=0)] = 20.0
 
     @property
     def allowed_host_names(self) -> list[str]:

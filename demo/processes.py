@@ -29,7 +29,16 @@ _MAX_LINE = 8 * 1024  # bytes
 
 # Overrides of what the user's shell may have set for other services; empty values mean the default.
 _ENVIRONMENT = {"HOST": "127.0.0.1", "LOG_LEVEL": "debug", "WEB_CONCURRENCY": "1"} | dict.fromkeys(
-    ("INSTANCE", "MAX_HEADER_BYTES", "MAX_BODY_BYTES", "DATABASE_TIMEOUT", "PAYMENTS_TIMEOUT"), ""
+    (
+        "INSTANCE",
+        "MAX_HEADER_BYTES",
+        "MAX_BODY_BYTES",
+        "MAX_CONNECTIONS",
+        "CLIENT_TIMEOUT",
+        "DATABASE_TIMEOUT",
+        "PAYMENTS_TIMEOUT",
+    ),
+    "",
 )
 
 

@@ -5,21 +5,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.database import MAX_INTEGER
 from app.dependencies import NUMBER, JsonId
 from app.errors import ForbiddenError, NotFoundError
 from app.faults.models import FAULTS_ROUTE, TIMEOUT_DELAY_MS, Fault, Kind
 from app.faults.registry import FaultRegistry
+from app.limits import RequestBody
 
 _MAX_SECONDS = 600
 
 
-class FaultFields(BaseModel):
+class FaultFields(RequestBody):
     """What faults of all kinds have in common."""
-
-    model_config = ConfigDict(extra="forbid")
 
     route: Annotated[
         str | None, Field(description="Route template, such as `/users/{user_id}`. Default: all routes.")

@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.dependencies import NUMBER, JsonId
+from app.limits import RequestBody
 
 Status = Literal["pending", "paid", "declined", "unpaid"]
 
 
-class NewOrder(BaseModel):
+class NewOrder(RequestBody):
     """An order to place."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: JsonId
     sku: Annotated[str, Field(max_length=40)]

@@ -28,7 +28,7 @@ def limited(
     """Run both services, and one of them with each HTTP parser."""
     service, parser = request.param
     url = f"sqlite:///{tmp_path_factory.mktemp('limited')}/tested.db"
-    settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on"}
+    settings = {"DATABASE_URL": url, "PAYMENTS_URL": payments.url, "FAULTS": "on", "MAX_BODY_BYTES": str(MIB)}
     program = ("-m", "app") if parser == "httptools" else WITHOUT_HTTPTOOLS
     with running(processes, service, settings, f"limited-{service}-{parser}", program) as running_service:
         yield running_service
@@ -153,3 +153,23 @@ def test_clients_cannot_create_many_series(limited: Service) -> None:
             limited.client.request(method, path.format(user_id=1, order_id=1), headers=FAULT_HEADERS)
 
     assert len(limited.samples()) < 1000
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        pytest.param({f"{number:x}": 0 for number in range(100_000)}, id="unknown-keys"),
+        pytest.param({"x" * (MIB - 100): 0}, id="long-key"),
+        pytest.param({"user_id": "x" * (MIB - 100)}, id="long-value"),
+        pytest.param({"users": ["x"] * 200_000}, id="long-list"),
+    ],
+)
+def test_an_invalid_body_gets_a_short_response(limited: Service, invalid: dict[str, object]) -> None:
+    """1 MiB of invalid JSON neither gets a response of many MiB, nor blocks the event loop for seconds."""
+    for path in ("/charges",) if "payments" in limited.name else ("/orders", "/users", "/faults"):
+        response = limited.client.post(path, json=invalid, headers=FAULT_HEADERS)
+        line = limited.finished(response.headers["x-trace-id"])
+
+        assert (422, 422) == (response.status_code, line["status"])
+        assert len(response.content) < 4096
+        assert line["duration_ms"] < 500
