@@ -7,6 +7,7 @@ at the time in the second line. Warnings go to stderr.
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,9 +25,15 @@ from loadtest.options import RunOptions
 from loadtest.record import GeneratorRecord
 from loadtest.user import ApiUser, TracedSession
 
+_OPEN_FILES = 65_536  # requests that wait at the same time need one each
+
 
 def main() -> None:
     """Send one share of a run's requests, and record them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     worker, options = int(sys.argv[1]), RunOptions.model_validate_json(sys.stdin.readline())
     user_classes: tuple[type[ApiUser], ...] = (Browse, Buy, Report)

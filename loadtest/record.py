@@ -1,7 +1,10 @@
 """JSON lines about a run's requests, as the client saw them."""
 
+import errno
+import io
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +15,9 @@ from typing import Any
 import gevent
 
 logger = logging.getLogger(__name__)
+
+#: The `error` of a request for which this process had no file descriptor left.
+TOO_MANY_OPEN_FILES = "TooManyOpenFiles"
 
 _PERIOD = 1  # seconds
 _APP_DURATION = re.compile(r"(?:^|,)\s*app\s*;\s*dur=(\d+(?:\.\d+)?)")
@@ -40,6 +46,12 @@ def server_ms(response: Any) -> float | None:  # noqa: ANN401 - depends on the u
     return float(found[1]) if found else None
 
 
+def _error(exception: BaseException | None) -> str | None:
+    if isinstance(exception, OSError) and exception.errno in {errno.EMFILE, errno.ENFILE}:
+        return TOO_MANY_OPEN_FILES
+    return type(exception).__name__ if exception else None
+
+
 class Record:
     """A file with one line per request. The first failed write is logged; the load goes on."""
 
@@ -47,6 +59,7 @@ class Record:
         """Append the requests of `run` to `path`."""
         self._path = path
         self._run = run
+        self._file: io.FileIO | None = None
         self._lines: list[bytes] = []
         self._line_end = b""  # ends a line that was only written in part
         self._warned = False
@@ -79,7 +92,7 @@ class Record:
             "client_ms": round(response_time + late_ms, 3),
             "server_ms": server_ms(response),
             "late_ms": round(late_ms, 3),
-            "error": type(exception).__name__ if exception else None,
+            "error": _error(exception),
         }
         self.add(line("request.sent", self._run, start_time - late_ms / 1000, **fields))
 
@@ -91,6 +104,8 @@ class Record:
         """Write the remaining lines."""
         self._writer.kill()
         self._write()
+        if self._file is not None:
+            self._file.close()
 
     def _write_periodically(self) -> None:
         while True:
@@ -101,15 +116,23 @@ class Record:
         rest = self._line_end + b"".join(self._lines)
         self._lines.clear()
         try:
-            # Opened for each write: an open file in a deleted folder would accept lines without an error.
-            with self._path.open("ab", buffering=0) as file:
-                while rest:
-                    rest = rest[file.write(rest) :]
-                    self._line_end = b"\n" if rest else b""
+            file = self._open()
+            while rest:
+                rest = rest[file.write(rest) :]
+                self._line_end = b"\n" if rest else b""
         except OSError as exc:
             if not self._warned:
                 logger.warning("Cannot record requests in %s: %s", self._path, exc.strerror, extra={"run": self._run})
             self._warned = True
+
+    def _open(self) -> io.FileIO:
+        """Return the file, which stays open: there may be no file descriptor left for it when it is needed."""
+        if self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0:  # it was deleted
+            self._file.close()
+            self._file = None
+        if self._file is None:
+            self._file = self._path.open("ab", buffering=0)
+        return self._file
 
 
 class GeneratorRecord(Record):

@@ -148,7 +148,12 @@ def format_value(what: str, value: float) -> str:
     return f"{value:.2%}"
 
 
-def _clock_reasons(plan: RunPlan) -> Iterable[str]:
+def _machine_reasons(plan: RunPlan, measured: Measurements) -> Iterable[str]:
+    if measured.without_descriptor:
+        yield (
+            f"{measured.without_descriptor:,} requests were not sent, because a generator had too many open files. "
+            "Raise the limit with ulimit -n, or use more --workers."
+        )
     if not clocks_agree(plan):
         offset = plan.clock_offset or 0.0
         yield (
@@ -163,7 +168,7 @@ def _reasons_invalid(plan: RunPlan, measured: Measurements, generators: Sequence
         yield "The run has no end: it is still running, or it was killed."
     elif plan.interrupted:
         yield "The run was interrupted."
-    yield from _clock_reasons(plan)
+    yield from _machine_reasons(plan, measured)
     for each in generators:
         if not each.stopped and plan.ended is not None:
             yield f"Generator {each.worker} was lost: it did not stop normally."

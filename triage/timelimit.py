@@ -1,4 +1,4 @@
-"""A limit on the time of a command, whatever it waits for: a server, a file, or a query."""
+"""A limit on the time of a command, for servers, files and queries alike."""
 
 import signal
 from collections.abc import Iterator
@@ -12,18 +12,26 @@ TIME_LIMIT = 300.0
 
 @contextmanager
 def limit_time(seconds: float) -> Iterator[None]:
-    """Raise `TriageError` in the main thread if the block takes longer."""
+    """Raise `TriageError` if the block, in the main thread, takes longer."""
+    error = TriageError(
+        f"This took longer than {seconds:g} s: name fewer files or a shorter window, and check the servers"
+    )
+    expired = False
 
     def stop(*_: object) -> None:
-        # Again, in case that a library has caught the first one.
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
-        msg = f"This took longer than {seconds:g} s: name fewer files or a shorter window, and check the servers"
-        raise TriageError(msg)
+        nonlocal expired
+        expired = True
+        raise error
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again each second, in case that a library has caught the first one.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
+    except Exception:
+        if expired:  # DuckDB raises an error of its own when a signal interrupts a query
+            raise error from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -259,3 +259,34 @@ def test_clock_offset(
     (started,) = events(tmp_path, "run.started")
     offset = started["clock_offset_s"]
     assert offset == least or least <= offset <= most
+
+
+def test_too_many_open_files(processes: Processes, tmp_path: Path) -> None:
+    """A generator without file descriptors records every request, and why it was not sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/":
+                time.sleep(2)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        run = f"{sys.executable} -m loadtest.run --host http://127.0.0.1:{server.server_port} --folder {tmp_path}"
+        processes.start("run", ["sh", "-c", f"ulimit -n 40 && exec {run} --run tried --rate 50 --seconds 3"], ALONE)
+        assert 0 == processes.wait("run"), processes.last_lines("run")
+        server.shutdown()
+    assert "" == processes.errors("run").read_text()
+    sent = events(tmp_path, "request.sent")
+    assert 150 == len(sent) == len({line["request_id"] for line in sent})
+    errors = Counter(line["error"] for line in sent)
+    assert {"TooManyOpenFiles", None} == set(errors)
+    assert 50 < errors["TooManyOpenFiles"] < 150

@@ -16,6 +16,9 @@ from tests.triage.conftest import RunCli
 from tests.triage.fake_servers import FakeServer
 from tests.triage.fake_service import RUN, T0, FakeService, sent
 from triage import cli, endpoints
+from triage.errors import TriageError
+from triage.stores.jsonl import JsonlStore
+from triage.timelimit import limit_time
 
 MAX_MEMORY = 250 * 1024  # KiB
 QUERY = "/loki/loki/api/v1/query_range"
@@ -132,6 +135,20 @@ def test_slow_servers(
     assert message in err
     assert err.count("\n") == 1
     assert time.monotonic() - began < 10
+
+
+def test_slow_queries(tmp_path: Path) -> None:
+    """A query of files is interrupted, too."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes((log_line() + b"\n") * 100_000)
+    store = JsonlStore([path])
+
+    def query() -> None:
+        while True:
+            store.rates("api", 500)
+
+    with pytest.raises(TriageError, match=r"This took longer than 1 s"), limit_time(1):
+        query()
 
 
 def test_server_that_ignores_the_time(run_cli: RunCli, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

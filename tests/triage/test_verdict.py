@@ -105,6 +105,12 @@ def clock_ahead(run: FakeRun) -> FakeRun:
     return slow(run)
 
 
+def too_many_open_files(run: FakeRun) -> FakeRun:
+    for line in run.requests[:12]:
+        line |= {"status": None, "error": "TooManyOpenFiles"}
+    return run
+
+
 def clock_behind(run: FakeRun) -> FakeRun:
     run.started["clock_offset_s"] = -60
     return run
@@ -134,6 +140,7 @@ def absent(run: FakeRun) -> FakeRun:
         (slow, "open", {"stopped": False}, "it is still running, or it was killed"),
         (empty, "open", {}, "No request was made"),
         (clock_ahead, "open", {}, "The clock of this machine is 58 s ahead of the service's"),
+        (too_many_open_files, "open", {}, "12 requests were not sent, because a generator had too many open files"),
         (clock_behind, "open", {}, "The clock of this machine is 60 s behind the service's"),
     ],
 )  # fmt: skip

@@ -69,12 +69,13 @@ class Measurements(NamedTuple):
     """The measurements of a run, overall and by route (`METHOD route`).
 
     `in_time` requests were sent when they were due; `ended` is the time of the last response. `failed` requests are not
-    in `slowest`.
+    in `slowest`. For `without_descriptor` of them, the generator had too many open files.
     """
 
     overall: Latencies | None
     routes: Mapping[str, Latencies]
     in_time: int
+    without_descriptor: int
     ended: float | None
     slowest: tuple[TimedRequest, ...]
     failed: tuple[TimedRequest, ...]
@@ -115,7 +116,7 @@ SELECT worker, any_value(worst.cpu), bool_or(event = 'generator.stopped')
 FROM lines LEFT JOIN worst USING (worker) GROUP BY worker ORDER BY try_cast(worker AS INTEGER), worker
 """
 
-_FIELDS = " $.run $.request_id $.trace_id $.method $.route $.status $.client_ms $.server_ms $.late_ms"
+_FIELDS = " $.run $.request_id $.trace_id $.method $.route $.status $.client_ms $.server_ms $.late_ms $.error"
 
 # Parsed once; the queries on this table are fast, even with a million requests.
 _SENT_TABLE = f"""
@@ -123,7 +124,7 @@ CREATE OR REPLACE TEMP TABLE sent AS
 SELECT moment, coalesce(v[6], '') AS request_id, coalesce(v[7], '') AS trace_id, coalesce(v[8], '') AS method,
        coalesce(v[9], '') AS route, v[10] AS status, v[10] IS NULL OR v[10] LIKE '5__' AS failed,
        coalesce({_finite("v[11]")}, 0) AS client_ms, {_finite("v[12]")} AS server_ms,
-       coalesce({_finite("v[13]")}, 0) AS late_ms
+       coalesce({_finite("v[13]")}, 0) AS late_ms, coalesce(v[14], '') AS error
 FROM ({select_lines(PATHS + _FIELDS, containing("request.sent"))}) WHERE v[4] = 'request.sent' AND v[5] = $run
 """
 
@@ -135,7 +136,11 @@ SELECT name, requests, failures, q[1], q[2], q[3], q[4] FROM (
 WHERE requests > 0 ORDER BY requests DESC, name
 """
 
-_PROGRESS = f"SELECT count(*) FILTER (late_ms <= {_MAX_LATE_MS}), max(moment + client_ms / 1000) FROM sent"
+_PROGRESS = f"""
+SELECT count(*) FILTER (late_ms <= {_MAX_LATE_MS}), count(*) FILTER (error = 'TooManyOpenFiles'),
+       max(moment + client_ms / 1000)
+FROM sent
+"""
 
 _REQUEST = "SELECT moment, request_id, trace_id, method, route, status, client_ms, server_ms FROM sent"
 
@@ -175,11 +180,12 @@ class RunFolder(JsonlStore):
         query = self._files.query
         query(_SENT_TABLE, run=run)
         routes = {row[0]: Latencies(*row[1:]) for row in query(_LATENCIES)}
-        ((in_time, ended),) = query(_PROGRESS)
+        ((in_time, without_descriptor, ended),) = query(_PROGRESS)
         return Measurements(
             routes.pop(None, None),
             routes,
             in_time,
+            without_descriptor,
             ended,
             tuple(TimedRequest(SentRequest(*sent), server_ms) for *sent, server_ms in query(_SLOWEST, limit=slowest)),
             tuple(TimedRequest(SentRequest(*sent), server_ms) for *sent, server_ms in query(_FAILED, limit=failed)),
