@@ -16,9 +16,9 @@ from tests.processes import Processes
 from tests.services import Service, running
 
 CLIENT_TIMEOUT = 2
-HEAD = b"POST /charges HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /charges HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ORDER = HEAD.replace(b"/charges", b"/orders")
-REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 
 
@@ -121,7 +121,7 @@ def test_an_endless_head_gets_a_431(attacked: Service, start: bytes) -> None:
 def test_a_path_counts_like_headers(attacked: Service) -> None:
     """A complete head with a long path gets a 431, too."""
     with connect(attacked) as client:
-        client.sendall(b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 33_000))
+        client.sendall(b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"x" * 33_000))
         assert read_to_end(client).startswith(b"HTTP/1.1 431 ")
 
 
@@ -179,7 +179,7 @@ def test_the_rest_of_a_body_has_to_arrive_in_time(attacked: Service) -> None:
     """The body of a request that has been answered."""
     before = closed(attacked, "head_timeout")
     with connect(attacked) as client:
-        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < started + 30:
@@ -215,7 +215,7 @@ def test_a_response_has_to_be_read_in_time(processes: Processes) -> None:
     ):
         process = psutil.Process(processes.pid(service.name))
         memory = process.memory_info().rss
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         line = service.event("connection.closed")
 
         assert "response_timeout" == line["reason"]
