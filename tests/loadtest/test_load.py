@@ -101,7 +101,6 @@ def test_recorded_requests_agree_with_the_service(loaded: Service, plain_run: Pl
     for line in plain_run.sent:
         same = logged[line["trace_id"]]
         assert all(line[key] == same[key] for key in ("request_id", "method", "route", "status"))
-        assert line["client_ms"] >= same["duration_ms"] - 1
         assert line["error"] is None
 
 
