@@ -5,7 +5,7 @@ import sys
 from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
 from http import HTTPStatus
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from prometheus_client import Counter
@@ -163,7 +163,7 @@ class _Guard:
         self._schedule()
 
     def _find_what_it_waits_for(self) -> tuple[str, object] | None:
-        """Return what the client has to do; `None` if it is the application's turn, or a pause between requests.
+        """Return what the client has not done yet; `None` if it is the application's turn, or a pause between requests.
 
         While an application waits for a body, `LimitsMiddleware` measures the time.
         """
@@ -184,8 +184,8 @@ class _Guard:
         return cycle is not None
 
 
-class _H11Connection(H11Protocol):
-    """A connection of uvicorn; h11 itself limits the size of an unfinished head."""
+class _GuardedConnection(Protocol):
+    """What both kinds of connections have in common; a protocol of uvicorn is the next base class."""
 
     def __init__(
         self,
@@ -194,8 +194,8 @@ class _H11Connection(H11Protocol):
         app_state: dict[str, Any],
         _loop: AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._guard = _Guard(self, config)
+        super().__init__(config, server_state, app_state, _loop)  # type: ignore[call-arg]  # uvicorn's
+        self._guard = _Guard(cast("_H11Connection | _HttpToolsConnection", self), config)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # like uvicorn's
         super().connection_made(transport)
@@ -209,9 +209,13 @@ class _H11Connection(H11Protocol):
         self._guard.refuse_invalid(msg)
 
 
+class _H11Connection(_GuardedConnection, H11Protocol):
+    """A connection of uvicorn; h11 itself limits the size of an unfinished head."""
+
+
 if _HAS_HTTPTOOLS:
 
-    class _HttpToolsConnection(HttpToolsProtocol):
+    class _HttpToolsConnection(_GuardedConnection, HttpToolsProtocol):
         """A connection of uvicorn that also limits what httptools does not."""
 
         def __init__(
@@ -222,21 +226,9 @@ if _HAS_HTTPTOOLS:
             _loop: AbstractEventLoop | None = None,
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
-            self._guard = _Guard(self, config)
             self._max_unfinished = config.max_unfinished
             self._unfinished = 0  # bytes without a complete head or a part of a body
             self._progress = False
-
-        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # like uvicorn's
-            super().connection_made(transport)
-            self._guard.start()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._guard.stop()
-            super().connection_lost(exc)
-
-        def send_400_response(self, msg: str) -> None:
-            self._guard.refuse_invalid(msg)
 
         def data_received(self, data: bytes) -> None:
             self._progress = False

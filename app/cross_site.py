@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import problem
 from app.health import PROBES
+from app.limits import CLOSE
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_CLOSE = {"Connection": "close"}  # the body is not read
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -41,7 +41,7 @@ class CrossSiteMiddleware:
             # Starlette's response is plain text, and does not name the setting.
             if message["type"] == "http.response.start":
                 detail = "The Host header is not a name of this service. ALLOWED_HOSTS can add it."
-                await problem(HTTPStatus.BAD_REQUEST, detail, _CLOSE)(scope, receive, send)
+                await problem(HTTPStatus.BAD_REQUEST, detail, CLOSE)(scope, receive, send)
 
         await TrustedHostMiddleware(check_origin, self._allowed_hosts, www_redirect=False)(scope, receive, refuse)
 
@@ -53,7 +53,7 @@ class CrossSiteMiddleware:
             await self._app(scope, receive, send)
         else:
             detail = "The request comes from a web page of another site."
-            await problem(HTTPStatus.FORBIDDEN, detail, _CLOSE)(scope, receive, send)
+            await problem(HTTPStatus.FORBIDDEN, detail, CLOSE)(scope, receive, send)
 
 
 def _host(origin: str) -> str:

@@ -29,7 +29,7 @@ def limit_time(seconds: float) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if expired:  # DuckDB raises an error of its own when a signal interrupts a query
+        if expired:  # a query that a signal interrupts ends with DuckDB's exception
             raise error from None
         raise
     finally:
