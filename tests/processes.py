@@ -1,6 +1,7 @@
 """Child processes, which are stopped at the end of a test."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,13 +15,30 @@ import httpx2
 
 from tests.waiting import wait_for
 
+#: Systems take the ports of outgoing connections from above this range, so these stay free until a server uses them.
+PORTS = range(11_000, 32_000)
+_returned_ports: set[int] = set()
+
 
 def free_port() -> int:
-    """Return an unused port."""
+    """Return an unused port, each time a different one; the parallel workers of pytest do not share any."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = PORTS[worker::workers]
+    while True:
+        port = random.choice(own)  # noqa: S311  - any port will do
+        if port not in _returned_ports and _is_unused(port):
+            _returned_ports.add(port)
+            return port
+
+
+def _is_unused(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def short_folder() -> Path:
