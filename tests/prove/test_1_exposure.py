@@ -8,6 +8,8 @@ import pytest
 
 from tests.prove import engine
 from tests.prove.conftest import Proof
+from tests.stack import stores, web_page
+from tests.stack.native import published_urls
 
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -54,6 +56,28 @@ def test_grafana_is_read_only(proof: Proof) -> None:
             assert {401, 403, 404} >= {each.status_code for each in responses}
             assert {401, 403, 404} >= {client.get("/api/user", auth=credentials).status_code}
         assert 200 == client.get("/api/dashboards/uid/service").status_code
+
+
+@pytest.mark.usefixtures("proof")
+@pytest.mark.parametrize("attack", web_page.ATTACKS, ids=str)
+def test_web_pages_change_nothing(attack: web_page.Attack) -> None:
+    """Every published port refuses the requests that a page in the user's browser can send."""
+    web_page.assert_refused(published_urls()[attack.server], attack)
+
+
+@pytest.mark.usefixtures("proof")
+@pytest.mark.parametrize(("method", "path"), web_page.THROUGH_GRAFANA)
+def test_web_pages_only_read_through_grafana(method: str, path: str) -> None:
+    """Grafana's data source proxy, which anonymous visitors may use, refuses all other requests."""
+    web_page.assert_refused_by_grafana(published_urls()["grafana"], method, path)
+
+
+@pytest.mark.usefixtures("proof")
+def test_everything_runs_after_the_attacks() -> None:
+    """No container stopped or restarted, and no line was written."""
+    containers = engine.inspect(*engine.containers().values())
+    assert {(True, 0)} == {(each["State"]["Running"], each["RestartCount"]) for each in containers}
+    assert not stores.lines(published_urls()["loki"], '{service_name="gateway"}')
 
 
 @pytest.mark.usefixtures("proof")

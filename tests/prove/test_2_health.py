@@ -8,9 +8,9 @@ from tests.prove.conftest import Proof
 # The services that are frozen together, and those that depend on them. Services in one row are independent.
 GROUPS = [
     {"docker-socket-proxy": ["alloy"], "grafana": [], "loadtest": []},
-    {"alloy": [], "prometheus": ["grafana"], "payments": ["api", "api-replica"]},
-    {"postgres": ["api", "api-replica"], "loki": ["alloy", "grafana"]},
-    {"api": [], "api-replica": []},
+    {"alloy": [], "prometheus": ["gateway", "grafana"], "payments": ["api", "api-replica"]},
+    {"postgres": ["api", "api-replica"], "loki": ["alloy", "gateway", "grafana"]},
+    {"api": [], "api-replica": [], "gateway": ["grafana"]},
 ]
 
 

@@ -38,9 +38,14 @@ class Stack:
     @classmethod
     def published(cls) -> Self:
         """Return the addresses that docker-compose.yml publishes."""
-        ports = {"API": 8000, "PROMETHEUS": 9090, "LOKI": 3100, "GRAFANA": 3000}
-        urls = [f"http://127.0.0.1:{os.environ.get(f'{name}_PORT', port)}" for name, port in ports.items()]
-        return cls(*urls)
+        urls = published_urls()
+        return cls(urls["api"], urls["prometheus"], urls["loki"], urls["grafana"], urls["locust"])
+
+
+def published_urls() -> dict[str, str]:
+    """Return the addresses that docker-compose.yml publishes, by the name of the server."""
+    ports = {"api": 8000, "prometheus": 9090, "loki": 3100, "grafana": 3000, "locust": 8089, "alloy": 12345}
+    return {name: f"http://127.0.0.1:{os.environ.get(f'{name.upper()}_PORT', port)}" for name, port in ports.items()}
 
 
 def server(name: str) -> Path:
