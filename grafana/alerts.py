@@ -13,8 +13,10 @@ from grafana.tables import Column, converted, in_order, largest_first, links, ti
 
 SLO = "/d/slo/slo"
 
-# Prometheus gives each alert the time at which it began, in seconds; links and columns want milliseconds.
-_BEGAN = '1000 * ALERTS_FOR_STATE{slo!=""}'
+# Prometheus gives each alert the time at which it began, in seconds; links and columns want milliseconds. An alert that
+# waits for its `for` has this time, too, but does not fire yet.
+_SHIPPED = f'alertname=~"{"|".join(PANELS)}"'
+_BEGAN = f'1000 * ALERTS_FOR_STATE{{{_SHIPPED}}} and ignoring (alertstate) ALERTS{{alertstate="firing"}}'
 _HERE = "var-service=${__data.fields.job}"
 _RUNBOOK = f"{SLO}?{_HERE}&viewPanel=${{__data.fields.runbook}}"
 _SPIKE = f"{SERVICE}?{_HERE}&{AROUND.format('${__value.numeric}')}"

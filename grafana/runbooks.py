@@ -13,7 +13,7 @@ from grafana.parts import variable
 FOLDER = Path(__file__).parents[1] / "docs/runbooks"
 
 #: The panels' ids, which the alerts name.
-PANELS = {"AvailabilityBudgetBurn": 101, "LatencyBudgetBurn": 102}
+PANELS = {"AvailabilityBudgetBurn": 101, "LatencyBudgetBurn": 102, "ServiceDown": 103}
 
 _SOURCES = {"promql": "prometheus", "logql": "loki"}
 

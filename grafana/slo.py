@@ -20,7 +20,7 @@ INTRODUCTION = """\
 Latency: 99 % of those are over within 500 ms. Both over 30 days, for each service.**
 What may go wrong is the budget: one request in a thousand, and one in a hundred. A burn rate of 1 uses it up in just \
 30 days. An alert fires at 14.4 over an hour (2 % of the budget) or at 6 over six hours (5 %), while the last minutes \
-agree."""
+agree and at least 5 requests were bad. A service that is down counts no requests; another alert is for that."""
 
 # Both windows of a pair have one colour; the long one is the thick line.
 _WINDOWS = {
@@ -50,6 +50,7 @@ def slo() -> dashboard.Dashboard:
         .with_panel(fired())
         .with_panel(runbook("AvailabilityBudgetBurn"))
         .with_panel(runbook("LatencyBudgetBurn"))
+        .with_panel(runbook("ServiceDown"))
     )
 
 
@@ -93,7 +94,7 @@ def _burn(name: str, what: str) -> timeseries.Panel:
         chart(f"{name.capitalize()} burn rate", unit="suffix:x")
         .description(
             f"{what}, as a multiple of what is allowed, over four windows. The alert fires while both red lines are "
-            "above 14.4, or both blue ones above 6. Above 1 the scale is logarithmic."
+            "above 14.4, or both blue ones above 6, if at least 5 requests were bad. Above 1 the scale is logarithmic."
         )
         .no_value("No requests yet.")
         .axis_soft_max(20)

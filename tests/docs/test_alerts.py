@@ -32,27 +32,34 @@ def test_every_alert_has_a_runbook_and_is_documented() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_runbook_has_four_sections(alert: str) -> None:
-    """A runbook has the sections meaning, impact, diagnosis (with queries for both stores) and mitigation."""
+    """A runbook has the sections meaning, impact, diagnosis (queries for both stores, commands) and mitigation."""
     headings = re.findall(r"^#+ (.+)$", RUNBOOKS[alert], re.MULTILINE)
 
     assert [alert, "Meaning", "Impact", "Diagnosis", "Mitigation"] == headings
     assert {"promql", "logql"} == {language for language, _ in queries(alert)}
-    assert "triage explain" in RUNBOOKS[alert]
+    assert ("triage explain" in RUNBOOKS[alert]) == alert.endswith("BudgetBurn")
+    assert re.search(r"```sh\ndocker compose ", RUNBOOKS[alert])
 
 
 @pytest.mark.parametrize(
-    ("alert", "title"), [("AvailabilityBudgetBurn", "Errors"), ("LatencyBudgetBurn", "Request latency")]
+    ("alert", "dashboard", "title"),
+    [
+        ("AvailabilityBudgetBurn", "service", "Errors"),
+        ("LatencyBudgetBurn", "service", "Request latency"),
+        ("ServiceDown", "stack-health", "Parts that answer Prometheus"),
+    ],
 )
-def test_alert_links_to_its_panels(alert: str, title: str) -> None:
-    """An alert links to its runbook and to the panel with the spike; only the summary is the same for all services."""
+def test_alert_links_to_its_panels(alert: str, dashboard: str, title: str) -> None:
+    """An alert links to its runbook and to a panel with its cause; only the summary is the same for all services."""
     annotations = ALERTS[alert]
     (runbook,) = re.findall(r"^/d/slo/slo\?viewPanel=(\d+)$", annotations["runbook_url"])
     panels = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS["slo.json"]["panels"]}
-    service_panels = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS["service.json"]["panels"]}
+    causes = {panel["id"]: panel.get("title", "") for panel in DASHBOARDS[f"{dashboard}.json"]["panels"]}
 
     assert alert == panels[int(runbook)]
-    assert "service" == annotations["__dashboardUid__"]
-    assert service_panels[int(annotations["__panelId__"])].startswith(title)
+    assert dashboard == annotations["__dashboardUid__"]
+    assert causes[int(annotations["__panelId__"])].startswith(title)
+    assert annotations["dashboard"].startswith(f"/d/{dashboard}/{dashboard}?")
     assert "{{" not in annotations["summary"]
     assert "{{ $labels.job }}" in annotations["description"]
     assert "var-service={{ $labels.job }}" in annotations["dashboard"]
@@ -80,6 +87,39 @@ def test_documented_objectives_match_the_rules(objective: dict[str, Any]) -> Non
 
     for text in (introduction, reference, ALERTS[name]["description"], RUNBOOKS[name]):
         assert re.search(rf"(?<![\d.]){re.escape(percentage)}", text)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective["labels"]["slo"])
+def test_documented_minimum_matches_the_rules(objective: dict[str, Any]) -> None:
+    """The number of bad requests that an alert needs is the same in both windows, in its runbook and on other pages."""
+    name = f"{objective['labels']['slo'].capitalize()}BudgetBurn"
+    (rule,) = [rule for rule in RULES["slo"][0]["rules"] if rule.get("alert") == name]
+    long, longer = re.findall(r"requests_bad_total\[\w+\]\)\) >= (\d+)", rule["expr"])
+    introduction = DASHBOARDS["slo.json"]["panels"][0]["options"]["content"]
+
+    assert long == longer
+    for text in (introduction, table("Alerts")["AvailabilityBudgetBurn"][0], " ".join(RUNBOOKS[name].split())):
+        assert [long] == re.findall(r"[Aa]t least (\d+) requests", text)
+
+
+def test_documented_duration_of_service_down() -> None:
+    """The time until `ServiceDown` fires is the same in the rule and in its row."""
+    (rule,) = [rule for rule in RULES["targets"][0]["rules"] if rule.get("alert") == "ServiceDown"]
+
+    assert [rule["for"]] == [
+        f"{number}m" for number in re.findall(r"for (\d+) minutes", table("Alerts")["ServiceDown"][0])
+    ]
+
+
+def test_metrics_of_the_stack_are_stored() -> None:
+    """Prometheus stores every metric of the stack itself that rules and dashboards use; it drops most of the others."""
+    jobs = yaml.safe_load((ROOT / "prometheus/scrape/compose.yml").read_text())["scrape_configs"]
+    (kept,) = {rule["regex"] for job in jobs for rule in job.get("metric_relabel_configs", [])}
+    texts = [file.read_text() for file in (*FILES, *(ROOT / "grafana/dashboards").glob("*.json"))]
+    used = {name for text in texts for name in re.findall(r"\b(?:prometheus|loki|alloy)_\w+(?=[{\[ )\"])", text)}
+
+    assert "prometheus_target_scrape_pool_targets" in used
+    assert set() == {name for name in used if not re.fullmatch(kept, name)}
 
 
 def test_objective_is_a_bucket_bound(payments: Service) -> None:
