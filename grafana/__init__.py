@@ -1,1 +1,1 @@
-"""The dashboards' source; `python -m grafana.build` writes dashboards/*.json."""
+"""Source of the Grafana dashboards; `python -m grafana.build` writes dashboards/*.json."""

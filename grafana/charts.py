@@ -1,4 +1,4 @@
-"""How a chart looks: its frame, its colours, and what it does with series that are not there."""
+"""Styles of time series panels, and the parts of a request's duration."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,9 @@ from grafana_foundation_sdk.models.common import (
 )
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from grafana.parts import BLUE, GREEN, ORANGE, PROMETHEUS, VERMILION
+from grafana.common import BLUE, GREEN, GREY, ORANGE, PROMETHEUS, VERMILION
 
-# The rest of the palette of Okabe and Ito.
-PURPLE, SKY, GREY = "#CC79A7", "#0072B2", "#999999"
-
-#: Where a request's time goes, in the order in which it is stacked: the field of its line, its name, and its colour.
+#: The parts of a request's duration in the order of their stacks: field of the log line, name and color.
 PARTS: Mapping[str, tuple[str, str]] = {
     "db_ms": ("Database", BLUE),
     "pool_wait_ms": ("Waiting for a connection", ORANGE),
@@ -27,55 +24,51 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "rest": ("Rest", GREY),
 }
 
-_TIMED = [field for field in PARTS if field != "rest"]
+_MEASURED_PARTS = [field for field in PARTS if field != "rest"]
 
-#: The stages of a query that read all parts from a line. `rest` is what no timer knows. Timers of work that goes on at
-#: the same time may add up to more than the whole, and a request that the loop held up waited in its timers, too.
+#: Query stages that read all parts from a line. `rest` is the remaining time. Concurrent parts can add up to more than
+#: the duration, and the time in which the event loop was blocked is also in the parts that waited for it.
 PARSED_PARTS = (
-    f"json {', '.join(['duration_ms', *_TIMED])} | label_format rest=`{{{{ maxf 0 (subf .duration_ms "
-    f"{' '.join(f'(default 0 .{field})' for field in _TIMED)}) }}}}`"
+    f"json {', '.join(['duration_ms', *_MEASURED_PARTS])} | label_format rest=`{{{{ maxf 0 (subf .duration_ms "
+    f"{' '.join(f'(default 0 .{field})' for field in _MEASURED_PARTS)}) }}}}`"
 )
 
-#: What a chart of requests says where there are none.
 NO_REQUESTS = "No requests in this time."
 
-UNSEEN = [
+#: The properties of a series that only extends the axis.
+INVISIBLE = [
     DynamicConfigValue(id_val="custom.lineWidth", value=0),
     DynamicConfigValue(id_val="custom.hideFrom", value={"viz": False, "legend": True, "tooltip": True}),
 ]
 
 
-def framed(title: str, unit: str) -> timeseries.Panel:
-    """Return the frame of a chart, which begins at nothing."""
+def line_chart(title: str, unit: str) -> timeseries.Panel:
+    """Return a panel with lines, and an axis that starts at 0."""
     panel = timeseries.Panel().title(title).datasource(PROMETHEUS).unit(unit).min(0)
+    panel.line_width(2).show_points(VisibilityMode.NEVER)
     return panel.tooltip(tooltip()).legend(legend(LegendPlacement.BOTTOM))
 
 
-def chart(title: str, unit: str) -> timeseries.Panel:
-    """Return a chart of lines."""
-    return framed(title, unit).line_width(2).show_points(VisibilityMode.NEVER)
-
-
-def tooltip() -> common.VizTooltipOptions:
-    """Show all values of a moment, or of a bar."""
-    return common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI)
-
-
-def legend(placement: LegendPlacement) -> common.VizLegendOptions:
-    """Name the series in a row."""
-    return common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(placement).show_legend(True)
-
-
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
-    """Lay the series upon each other."""
+    """Stack the series."""
     return panel.fill_opacity(40).line_width(1).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
 
 
 def bars(panel: timeseries.Panel) -> timeseries.Panel:
-    """Draw bars upon each other, for what happens now and then."""
+    """Draw stacked bars, for rare events."""
     return stacked(panel.draw_style(GraphDrawStyle.BARS)).fill_opacity(60)
 
 
+def tooltip() -> common.VizTooltipOptions:
+    """Return a tooltip with all values at a time."""
+    return common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI)
+
+
+def legend(placement: LegendPlacement) -> common.VizLegendOptions:
+    """Return a legend with the names only."""
+    return common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(placement).show_legend(True)
+
+
 def color(value: str) -> list[DynamicConfigValue]:
-    """Return the property of a series that always has the same colour."""
+    """Return the property of a series with a fixed color."""
     return [DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": value})]

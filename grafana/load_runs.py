@@ -1,31 +1,30 @@
-"""The tables of measured runs: their verdicts, and their slowest and failed requests."""
+"""Tables of measured runs: their verdicts, and their slowest and failed requests."""
 
 from collections.abc import Mapping
 
 from grafana_foundation_sdk.builders import table
 
-from grafana.charts import GREY
-from grafana.parts import GREEN, LOAD_TEST, TELLS_OF_RUNS, VERMILION, WITH_EDGES, variable
-from grafana.requests import TRACE_ID
+from grafana.common import GREEN, GREY, LOAD_TEST, RUN_EVENTS, RUN_TIME_RANGE, VERMILION, variable
 from grafana.tables import (
     CLOCK,
     MILLISECONDS,
+    TRACE_ID,
     Column,
-    converted,
-    largest_first,
+    convert,
     links,
-    parsed,
+    parse,
+    sort,
     table_of_lines,
 )
 
-# Narrow, so that there is room for why.
+# Narrow, to leave space for the reason.
 _NARROW: Mapping[str, object] = {**MILLISECONDS, "custom.width": 72}
 _COUNT: Mapping[str, object] = {"unit": "locale", "custom.width": 60}
-_EACH_SECOND: Mapping[str, object] = {"unit": "none", "decimals": 1, "custom.width": 76}
+_PER_SECOND: Mapping[str, object] = {"unit": "none", "decimals": 1, "custom.width": 76}
 _NAME: Mapping[str, object] = {"custom.width": 155}
-_UNSEEN: Mapping[str, object] = {"custom.hideFrom.viz": True}
+_HIDDEN: Mapping[str, object] = {"custom.hideFrom.viz": True}
 
-# Told apart by the word, and then by colours that colour-blind people can tell apart.
+# The word is the information; the colors are those that color-blind people can distinguish.
 _VERDICT = Column(
     "Verdict",
     {
@@ -35,8 +34,8 @@ _VERDICT = Column(
             {
                 "type": "value",
                 "options": {
-                    word: {"index": index, "text": word, "color": paint}
-                    for index, (word, paint) in enumerate({"PASS": GREEN, "FAIL": VERMILION, "INVALID": GREY}.items())
+                    word: {"index": index, "text": word, "color": color}
+                    for index, (word, color) in enumerate({"PASS": GREEN, "FAIL": VERMILION, "INVALID": GREY}.items())
                 },
             }
         ],
@@ -50,63 +49,64 @@ _HERE = links(
 
 
 def runs() -> table.Panel:
-    """Build the table of the runs that were judged."""
+    """Return the table of the runs with a verdict."""
     columns = {
         "Time": Column("Ended", {"unit": "time:HH:mm:ss", "custom.width": 78}),
         "run": Column("Run: its time", {**_HERE, **_NAME}),
         "verdict": _VERDICT,
         "profile": Column("Profile", {"custom.width": 75}),
         "loop": Column("Loop", {"custom.width": 62}),
-        "rate": Column("Asked /s", _EACH_SECOND),
-        "achieved_rate": Column("Sent /s", _EACH_SECOND),
+        "rate": Column("Planned /s", _PER_SECOND),
+        "achieved_rate": Column("Sent /s", _PER_SECOND),
         "failures": Column("Failed", _COUNT),
         "p50_ms": Column("p50", _NARROW),
         "p95_ms": Column("p95", _NARROW),
         "p99_ms": Column("p99", _NARROW),
         "why": Column("Why", {"custom.inspect": True}),
-        "from": Column("From", _UNSEEN),
-        "to": Column("To", _UNSEEN),
+        "from": Column("From", _HIDDEN),
+        "to": Column("To", _HIDDEN),
     }
-    expr = f'{TELLS_OF_RUNS} |= `"event":"run.verdict"` | {parsed(columns)} | {WITH_EDGES}'
+    expr = f'{RUN_EVENTS} |= `"event":"run.verdict"` | {parse(columns)} | {RUN_TIME_RANGE}'
     numbers = ("rate", "achieved_rate", "failures", "p50_ms", "p95_ms", "p99_ms")
     return (
-        table_of_lines(expr, columns, 100, [converted("number", *numbers), largest_first("Time")])
+        table_of_lines(expr, columns, 100, [convert("number", *numbers), sort("Time")])
         .title("Runs and their verdicts")
         .description(
-            "What `triage verdict` said of the runs of the last 24 hours, or, where a time is chosen, of those that "
-            "ended in it; the latest first. Click a run for its time, with 15 seconds on both sides."
+            "Written by `triage verdict`: the runs of the last 24 hours, the latest first. Click a run for its time "
+            "range."
         )
-        .no_value("No run ended in this time and was judged: make load makes one.")
+        .no_value("No measured run in the last 24 hours: start one with `make load`.")
         .time_from("24h")
         .span(24)
         .height(7)
     )
 
 
-def worst() -> table.Panel:
-    """Build the table of the requests that a run shows, each of which leads to its lines."""
+def slowest() -> table.Panel:
+    """Return the table of the slowest and failed requests of each run."""
     columns = {
         "Time": Column("Sent at", CLOCK),
         "why": Column("Why", {"custom.width": 62}),
         "client_ms": Column("Client", _NARROW),
         "server_ms": Column("Server", _NARROW),
-        "difference_ms": Column("Between", {**_NARROW, "custom.width": 78}),
+        "difference_ms": Column("Difference", {**_NARROW, "custom.width": 78}),
         "trace_id": Column(TRACE_ID.title, {**TRACE_ID.properties, "custom.width": 282}),
         "method": Column("Method", {"custom.width": 68}),
         "route": Column("Route", {"custom.width": 120}),
         "status": Column("Status", {"noValue": "none", "custom.width": 64}),
         "run": Column("Run", _NAME),
     }
-    expr = f'{TELLS_OF_RUNS} |= `"event":"run.slow"` | {parsed(columns)}'
-    numbers = converted("number", "client_ms", "server_ms", "difference_ms")
+    expr = f'{RUN_EVENTS} |= `"event":"run.slow"` | {parse(columns)}'
+    numbers = convert("number", "client_ms", "server_ms", "difference_ms")
     return (
-        table_of_lines(expr, columns, 1000, [numbers, largest_first("client_ms")])
-        .title("Slowest and failed requests of the runs in this time")
+        table_of_lines(expr, columns, 1000, [numbers, sort("client_ms")])
+        .title("Slowest and failed requests of the runs")
         .description(
-            "Of each run its ten slowest requests and those that failed, 50 at most. Between is the client's time less "
-            "the server's: the network, queues, and the generator. Click a trace id for the lines."
+            "The ten slowest and the failed requests of each run, 50 at most. *Difference* is the duration at the "
+            "client minus the duration at the server: the network, queues and the load generator. Click a trace id "
+            "for the log lines."
         )
-        .no_value("No run was judged in this time: click one above.")
+        .no_value("No run with a verdict in this time: click one above.")
         .span(24)
         .height(9)
     )

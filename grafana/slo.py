@@ -1,4 +1,4 @@
-"""The dashboard `slo`: what users may expect, how fast that is used up, and what to do about it."""
+"""The dashboard `slo`: objectives, error budgets, burn rates, and alerts with their runbooks."""
 
 from grafana_foundation_sdk.builders import common, dashboard, stat, timeseries
 from grafana_foundation_sdk.models.common import (
@@ -8,21 +8,33 @@ from grafana_foundation_sdk.models.common import (
     ScaleDistribution,
     VizOrientation,
 )
-from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, Threshold, ThresholdsMode
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana.alerts import fired, firing
-from grafana.charts import chart, color
-from grafana.parts import BLUE, GREEN, OF_JOB, ORANGE, PROMETHEUS, VERMILION, board, metric, service_variable, words
+from grafana.charts import color, line_chart
+from grafana.common import (
+    BLUE,
+    GREEN,
+    OF_JOB,
+    ORANGE,
+    PROMETHEUS,
+    VERMILION,
+    metric,
+    new_dashboard,
+    text_panel,
+    thresholds,
+)
 from grafana.runbooks import runbook
 
 INTRODUCTION = """\
-**Availability: 99.9 % of the requests are answered without a 5xx. \
-Latency: 99 % of those are over within 500 ms. Both over 30 days, for each service.**
-What may go wrong is the budget: one request in a thousand, and one in a hundred. A burn rate of 1 uses it up in just \
-30 days. An alert fires at 14.4 over an hour (2 % of the budget) or at 6 over six hours (5 %), while the last minutes \
-agree and at least 5 requests were bad. A service that is down counts no requests; another alert is for that."""
+**Availability: 99.9 % of the responses are not a 5xx. Latency: 99 % of these take less than 500 ms. \
+Both over 30 days, for each service.**
+The remaining requests, one in a thousand and one in a hundred, are the error budget. A burn rate of 1 uses it up in \
+30 days. An alert fires at a burn rate of 14.4 over an hour (2 % of the budget) or of 6 over six hours (5 %), if the \
+last minutes confirm it and at least 5 requests were bad. A service that is down counts no requests; it has its own \
+alert."""
 
-# Both windows of a pair have one colour; the long one is the thick line.
+# The two windows of an alert have one color; the thick line is the long window.
 _WINDOWS = {
     "5m": ("5 min", VERMILION, 1),
     "1h": ("1 h", VERMILION, 3),
@@ -34,19 +46,18 @@ _WINDOWS = {
 def slo() -> dashboard.Dashboard:
     """Build the dashboard."""
     return (
-        board(
+        new_dashboard(
             "SLO",
             "slo",
-            "What users may expect, how fast that is used up, and the alerts with their runbooks.",
+            "Objectives, error budgets, burn rates, and alerts with their runbooks.",
             "now-6h",
         )
-        .with_variable(service_variable())
-        .with_panel(words(INTRODUCTION, 3))
+        .with_panel(text_panel(INTRODUCTION, 3))
         .with_panel(firing())
         .with_panel(_budget("availability", "Failed"))
         .with_panel(_burn("availability", "Requests that failed"))
         .with_panel(_budget("latency", "Slow"))
-        .with_panel(_burn("latency", "Requests that did not fail, and took more than 500 ms"))
+        .with_panel(_burn("latency", "Requests that did not fail, but took more than 500 ms"))
         .with_panel(fired())
         .with_panel(runbook("AvailabilityBudgetBurn"))
         .with_panel(runbook("LatencyBudgetBurn"))
@@ -61,8 +72,8 @@ def _budget(name: str, bad: str) -> stat.Panel:
         stat.Panel()
         .title(f"{name.capitalize()} budget")
         .description(
-            "Of the last 24 hours' share of the budget; below 0, of other days' too. Prometheus keeps two days here, "
-            "so that nobody can tell what is left of 30. The numbers are the requests that it is made of."
+            "Of one day's share of the error budget, the part that the last 24 hours left. Below 0, they used more. "
+            "Prometheus keeps two days here, so the budget of 30 days is not available. Below are the requests."
         )
         .datasource(PROMETHEUS)
         .with_target(metric(f"1 - job_slo:burn:rate1d{{{labels}}}", "Left of a day").instant())
@@ -74,13 +85,13 @@ def _budget(name: str, bad: str) -> stat.Panel:
         .color_mode(BigValueColorMode.VALUE)
         .graph_mode(BigValueGraphMode.NONE)
         .orientation(VizOrientation.HORIZONTAL)
-        .thresholds(_steps((None, "text")))
+        .thresholds(thresholds((None, "text")))
         .override_by_name(
             "Left of a day",
             [
                 DynamicConfigValue(id_val="unit", value="percentunit"),
                 DynamicConfigValue(
-                    id_val="thresholds", value=_steps((None, VERMILION), (0, ORANGE), (0.5, GREEN)).build()
+                    id_val="thresholds", value=thresholds((None, VERMILION), (0, ORANGE), (0.5, GREEN)).build()
                 ),
             ],
         )
@@ -91,15 +102,15 @@ def _budget(name: str, bad: str) -> stat.Panel:
 
 def _burn(name: str, what: str) -> timeseries.Panel:
     panel = (
-        chart(f"{name.capitalize()} burn rate", unit="suffix:x")
+        line_chart(f"{name.capitalize()} burn rate", unit="suffix:x")
         .description(
-            f"{what}, as a multiple of what is allowed, over four windows. The alert fires while both red lines are "
-            "above 14.4, or both blue ones above 6, if at least 5 requests were bad. Above 1 the scale is logarithmic."
+            f"{what}, as a multiple of the objective, over four windows. The alert fires while both red lines are "
+            "above 14.4, or both blue lines above 6. Above 1, the scale is logarithmic."
         )
         .no_value("No requests yet.")
         .axis_soft_max(20)
         .scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.SYMLOG).log(10).linear_threshold(1))
-        .thresholds(_steps((None, "transparent"), (6, BLUE), (14.4, VERMILION)))
+        .thresholds(thresholds((None, "transparent"), (6, BLUE), (14.4, VERMILION)))
         .thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
         .span(19)
         .height(9)
@@ -111,11 +122,3 @@ def _burn(name: str, what: str) -> timeseries.Panel:
             [*color(value), DynamicConfigValue(id_val="custom.lineWidth", value=width)],
         )
     return panel
-
-
-def _steps(*steps: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
-    return (
-        dashboard.ThresholdsConfig()
-        .mode(ThresholdsMode.ABSOLUTE)
-        .steps([Threshold(value=least, color=paint) for least, paint in steps])
-    )

@@ -1,44 +1,42 @@
-"""The dashboard `stack-health`: whether what carries lines and exemplars carries all of them."""
+"""The dashboard `stack-health`: whether all log lines and exemplars arrive."""
 
 from grafana_foundation_sdk.builders import dashboard, stat, timeseries
 from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
-from grafana.charts import framed
-from grafana.parts import OF_JOB, PROMETHEUS, board, metric, service_variable, words
+from grafana.charts import line_chart
+from grafana.common import OF_JOB, PROMETHEUS, metric, new_dashboard, text_panel
 
 INTRODUCTION = """\
-**Are the lines that were written the lines that are stored?** Where a pipeline loses some, no part of it says so: \
-here the services say how many they wrote, and Loki counts how many it has.
-[The service](/d/service/service)"""
+**Does Loki have all lines that were written?** If a pipeline loses lines, none of its parts reports it. \
+Here the services count the lines that they write, and Loki counts the lines that it stores."""
 
 
 def stack_health() -> dashboard.Dashboard:
     """Build the dashboard."""
     return (
-        board(
+        new_dashboard(
             "Stack health",
             "stack-health",
-            "Lines written beside lines stored, exemplars kept, and which part answers.",
+            "Lines written and stored, exemplars, and the health of all parts.",
             "now-1h",
         )
-        .with_variable(service_variable())
-        .with_panel(words(INTRODUCTION, 2))
-        .with_panel(_share())
+        .with_panel(text_panel(INTRODUCTION, 2))
+        .with_panel(_stored_share())
         .with_panel(_lines())
         .with_panel(_targets())
         .with_panel(_exemplars())
-        .with_panel(_refused())
+        .with_panel(_rejected())
         .with_panel(_memory())
     )
 
 
-def _share() -> stat.Panel:
+def _stored_share() -> stat.Panel:
     return (
         stat.Panel()
-        .title("Lines stored, of those written")
+        .title("Lines stored")
         .description(
-            "Of the last 10 minutes. Below 100 %: the rest is lost, as by a log that rotated before it was read, or "
-            "still on its way. Above: some came twice, as after a crash of Alloy; Loki shows those once, and counts "
+            "Of the last 10 minutes. Below 100 %: the rest was lost, for example by a log rotation, or has not "
+            "arrived yet. Above: lines were sent twice, as after a crash of Alloy; Loki shows them once, but counts "
             "them twice."
         )
         .datasource(PROMETHEUS)
@@ -56,7 +54,7 @@ def _share() -> stat.Panel:
 def _lines() -> timeseries.Panel:
     return (
         _series("Lines written and stored", "short")
-        .description("Of each last 10 minutes. `written` is what the service counted, `stored` is what Loki has.")
+        .description("Of the previous 10 minutes each. `written` is counted by the service, `stored` by Loki.")
         .span(18)
         .height(9)
         .with_target(metric(f"job:log_lines_written:increase10m{{{OF_JOB}}}", "written"))
@@ -66,8 +64,8 @@ def _lines() -> timeseries.Panel:
 
 def _targets() -> timeseries.Panel:
     return (
-        _series("Parts that answer Prometheus", "short")
-        .description("1 is yes, 0 is no; each replica is a target of its own. Prometheus is one, too.")
+        _series("Targets of Prometheus", "short")
+        .description("1: the target responds, 0: it does not. Each replica is a target.")
         .span(12)
         .height(8)
         .axis_soft_max(1)
@@ -77,34 +75,37 @@ def _targets() -> timeseries.Panel:
 
 def _exemplars() -> timeseries.Panel:
     return (
-        _series("Exemplars kept", "short")
-        .description("Each is a dot. When there are as many as `at most`, a new one takes the place of the oldest.")
+        _series("Exemplars", "short")
+        .description("At the maximum, a new exemplar replaces the oldest one.")
         .span(12)
         .height(8)
-        .with_target(metric("prometheus_tsdb_exemplar_exemplars_in_storage", "kept"))
-        .with_target(metric("prometheus_tsdb_exemplar_max_exemplars", "at most"))
+        .with_target(metric("prometheus_tsdb_exemplar_exemplars_in_storage", "stored"))
+        .with_target(metric("prometheus_tsdb_exemplar_max_exemplars", "maximum"))
     )
 
 
-def _refused() -> timeseries.Panel:
+def _rejected() -> timeseries.Panel:
     return (
-        _series("Lines refused, and batches sent again", "short")
+        _series("Rejected lines and repeated batches", "short")
         .description(
-            "What Alloy or Loki know of: lines that were given up, and batches that Loki did not take at once."
+            "Lines that Alloy dropped or Loki rejected, and batches that Alloy sent again because Loki did not accept "
+            "them."
         )
         .span(12)
         .height(8)
         .with_target(
-            metric("sum by (reason) (increase(loki_write_dropped_entries_total[1m]))", "Alloy gave up: {{reason}}")
+            metric("sum by (reason) (increase(loki_write_dropped_entries_total[1m]))", "dropped by Alloy: {{reason}}")
         )
-        .with_target(metric("sum by (reason) (increase(loki_discarded_samples_total[1m]))", "Loki refused: {{reason}}"))
-        .with_target(metric("sum(increase(loki_write_batch_retries_total[1m]))", "batches again"))
+        .with_target(
+            metric("sum by (reason) (increase(loki_discarded_samples_total[1m]))", "rejected by Loki: {{reason}}")
+        )
+        .with_target(metric("sum(increase(loki_write_batch_retries_total[1m]))", "repeated batches"))
     )
 
 
 def _memory() -> timeseries.Panel:
     return (
-        _series("Memory of each part", "bytes")
+        _series("Memory", "bytes")
         .description("Resident memory of the processes that Prometheus scrapes.")
         .span(12)
         .height(8)
@@ -113,4 +114,4 @@ def _memory() -> timeseries.Panel:
 
 
 def _series(title: str, unit: str) -> timeseries.Panel:
-    return framed(title, unit).fill_opacity(0).no_value("Nothing was told in this time.")
+    return line_chart(title, unit).no_value("No data in this time.")

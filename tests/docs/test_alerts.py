@@ -44,9 +44,9 @@ def test_runbook_has_four_sections(alert: str) -> None:
 @pytest.mark.parametrize(
     ("alert", "dashboard", "title"),
     [
-        ("AvailabilityBudgetBurn", "service", "Errors"),
+        ("AvailabilityBudgetBurn", "service", "5xx responses by route"),
         ("LatencyBudgetBurn", "service", "Request latency"),
-        ("ServiceDown", "stack-health", "Parts that answer Prometheus"),
+        ("ServiceDown", "stack-health", "Targets of Prometheus"),
     ],
 )
 def test_alert_links_to_its_panels(alert: str, dashboard: str, title: str) -> None:

@@ -1,7 +1,6 @@
 """The dashboards: the committed files are up to date, and they meet the contract."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,19 +8,26 @@ from typing import Any
 import pytest
 import yaml
 
-from app.observability import BUCKETS
-from grafana.build import FOLDER, built
+from grafana.build import FOLDER, build_all
 from tests.compose import FILE
 from tests.docs.test_reference import table
 
 SOURCES = yaml.safe_load((FILE.parent / "grafana/provisioning/datasources/datasources.yml").read_text())
-DASHBOARDS = {name: json.loads(content) for name, content in built().items()}
+DASHBOARDS = {name: json.loads(content) for name, content in build_all().items()}
+#: Variables, so that the dashboards can be imported into another Grafana; and a data source that combines others.
+DATA_SOURCES = {"${prometheus}", "${loki}", "-- Mixed --"}
 every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
 
 def test_committed_files_are_up_to_date() -> None:
     """`make dashboards` would not change the committed files."""
-    assert built() == {file.name: file.read_text() for file in FOLDER.glob("*.json")}
+    assert build_all() == {file.name: file.read_text() for file in FOLDER.glob("*.json")}
+
+
+def panels_of(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all panels, also those in collapsed rows, without the rows."""
+    panels = [each for panel in dashboard["panels"] for each in (panel, *panel.get("panels", []))]
+    return [panel for panel in panels if panel["type"] != "row"]
 
 
 @every_dashboard
@@ -41,12 +47,11 @@ def test_no_automatic_refresh(dashboard: dict[str, Any]) -> None:
 @every_dashboard
 def test_panels_are_complete(dashboard: dict[str, Any]) -> None:
     """Panels have a unique title, a description, a data source, and a unit or a text for empty results."""
-    sources = {source["uid"] for source in SOURCES["datasources"]}
-    panels = [panel for panel in dashboard["panels"] if panel["type"] != "text"]
+    panels = [panel for panel in panels_of(dashboard) if panel["type"] != "text"]
     for panel in panels:
         assert panel["title"]
         assert panel["description"]
-        assert {target["datasource"]["uid"] for target in panel["targets"]} <= sources
+        assert {target["datasource"]["uid"] for target in panel["targets"]} <= DATA_SOURCES
         if panel["type"] != "logs":  # a logs panel has a fixed text for empty results
             assert ("noValue" if panel["type"] == "table" else "unit") in panel["fieldConfig"]["defaults"]
     assert len({panel["title"] for panel in panels}) == len(panels)
@@ -77,7 +82,11 @@ def test_variables_in_queries_are_encoded() -> None:
     variables = {variable for query in queries for variable in re.findall(r"\$\{?\w+[^\]}]*\}?", query)}
 
     assert "${service:percentencode}" in variables
-    assert [] == [each for each in variables if not re.fullmatch(r"\$\{\w+:percentencode\}|\$\{?__\w+\}?", each)]
+    assert [] == [
+        each
+        for each in variables
+        if not re.fullmatch(r"\$\{\w+:percentencode\}|\$\{?__\w+\}?|\$\{(prometheus|loki)\}", each)
+    ]
 
 
 def test_load_test_dashboard_uses_documented_metrics_and_fields() -> None:
@@ -92,10 +101,9 @@ def test_load_test_dashboard_uses_documented_metrics_and_fields() -> None:
     assert fields <= {"timestamp", *table("Lines of a run in Loki")}
 
 
-@pytest.mark.parametrize("title", ["Request latency", "Slow requests only"])
-def test_first_query_has_exemplars(title: str) -> None:
+def test_latency_panel_has_exemplars_in_its_range() -> None:
     """Grafana shows exemplars only for the first query of a panel, and the maximum extends the axis to all of them."""
-    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if panel.get("title", "").startswith(title)]
+    (panel,) = [panel for panel in panels_of(DASHBOARDS["service.json"]) if panel.get("title") == "Request latency"]
 
     first, *others = panel["targets"]
     assert first["exemplar"]
@@ -103,13 +111,42 @@ def test_first_query_has_exemplars(title: str) -> None:
     assert "histogram_quantile(1," in others[-1]["expr"]
 
 
-def test_slow_requests_panel_uses_existing_buckets() -> None:
-    """The panel selects exactly the buckets above the objective."""
-    (panel,) = [panel for panel in DASHBOARDS["service.json"]["panels"] if "Slow requests" in panel.get("title", "")]
-    (bounds,) = re.findall(r'le=~"([^"]*)"', panel["targets"][0]["expr"])
-    slow = ["+Inf" if bound == math.inf else str(bound) for bound in (*BUCKETS, math.inf) if bound > 0.5]
+def test_first_screen_of_the_home_dashboard() -> None:
+    """Status, latency, slow requests and their explanation are above the fold of a laptop: 20 rows of 38 pixels."""
+    panels = {panel.get("title"): panel["gridPos"] for panel in panels_of(DASHBOARDS["service.json"])}
+    bottom = panels["Why? What slow requests have in common"]
 
-    assert slow == bounds.replace("\\\\", "").split("|")
+    assert bottom["y"] + bottom["h"] <= 20
+    assert all(
+        panels[title]["y"] < bottom["y"] for title in ("Requests", "Latency heatmap", "Slow and failed requests")
+    )
+
+
+def test_every_metric_of_the_services_is_shown() -> None:
+    """A metric that no dashboard shows would be written for nothing."""
+    queries = [
+        target["expr"]
+        for each in DASHBOARDS.values()
+        for panel in panels_of(each)
+        for target in panel.get("targets", [])
+    ]
+    queries += [each["expr"] for board in DASHBOARDS.values() for each in board["annotations"].get("list", [])]
+    metrics = {*table("Metrics"), *table("Metrics of the load")}
+
+    assert metrics
+    assert {name for name in metrics if not any(name in query for query in queries)} == set()
+
+
+@every_dashboard
+def test_data_sources_are_variables(dashboard: dict[str, Any]) -> None:
+    """A dashboard can be imported into a Grafana whose data sources have other uids."""
+    variables = {each["name"] for each in dashboard["templating"]["list"] if each["type"] == "datasource"}
+    used = {each for text in _texts(dashboard) for each in re.findall(r"\$\{(prometheus|loki)\}", text)}
+
+    assert used <= variables == {"prometheus", "loki"}
+    assert {"prometheus", "loki"}.isdisjoint(
+        {panel["datasource"]["uid"] for panel in panels_of(dashboard) if "datasource" in panel}
+    )
 
 
 def test_data_source_has_the_scrape_interval() -> None:

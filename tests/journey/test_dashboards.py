@@ -7,14 +7,21 @@ from datetime import datetime
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+import yaml
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
+from tests.compose import FILE
 from tests.journey.conftest import Visitor
 from tests.stack import stores
 from tests.stack.native import Stack
 from tests.waiting import wait_for
 
 SECOND = 1000  # Grafana's times are in milliseconds
+RULES = [
+    rule
+    for group in yaml.safe_load((FILE.parent / "prometheus/rules/slo.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
 HOME, LINES = "/d/service/service", "/d/trace-logs/trace-logs"
 
 
@@ -102,7 +109,7 @@ def test_exemplar_links_to_its_lines(visitor: Visitor, stack: Stack, slow_exempl
 def test_table_row_links_to_its_lines(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
     """The table lists all slow requests, with or without an exemplar, and links each trace id to its lines."""
     page = visitor.open(f"{HOME}?time={slow_exemplar.time * SECOND:.0f}&time.window=300000")
-    panel(page, "Slowest of").get_by_role("link").first.click()
+    panel(page, "Slowest requests").get_by_role("link").first.click()
 
     page.wait_for_url(re.compile("/d/trace-logs/"))
     lines = assert_shows_one_trace(page, stack)
@@ -158,30 +165,52 @@ def test_line_in_explore_links_to_trace_and_spike(visitor: Visitor, slow_exempla
 def test_unknown_trace_id(visitor: Visitor) -> None:
     """Without an id, the page explains what to paste; an id with a query injection shows no lines."""
     page = visitor.open(LINES)
-    expect(page.get_by_text("paste a whole trace id above")).to_be_visible()
+    expect(page.get_by_text("paste a whole trace id above").first).to_be_visible()
 
     hostile = '"} or {service_name=~".+"} | "<img src=x onerror=alert(1)>'
     page = visitor.open(f"{LINES}?var-trace_id={quote(hostile)}")
     expect(panel(page, "Lines of all services").get_by_text("No data")).to_be_visible()
 
 
-def test_slow_exemplars_are_slow_requests(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
-    """Even the lowest exemplar in the panel of slow requests took more than 500 ms."""
+def test_dot_of_a_slow_request_links_to_its_lines(
+    visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar
+) -> None:
+    """From the home page, a click on a dot opens the lines with the user and the payload: one click."""
     page = visitor.open(f"{HOME}?time={slow_exemplar.time * SECOND:.0f}&time.window=300000")
-    markers = panel(page, "Slow requests only").get_by_test_id("data-testid Exemplar marker")
-    expect(markers.first).to_be_visible()
-    lowest = max(markers.all(), key=lambda marker: bounding_box(marker)["y"])
-    lowest.hover(force=True)  # another exemplar may cover it, which is a slow request, too
-    href = page.get_by_role("link", name="Logs of this request").get_attribute("href") or ""
+    page.set_viewport_size({"width": 1400, "height": 900})
+    plot = panel(page, "Slow and failed requests").locator(".u-over")
+    expect(plot).to_be_visible()
+    dot = _find_dot(page, plot)
+    visitor.picture(page, "the-slow-requests")
+    page.mouse.click(*dot)
 
-    lines = stores.lines_of(stack.loki, parse_qs(urlsplit(href).query)["var-trace_id"][0])
-    assert max(line.fields.get("duration_ms", 0) for line in lines) > 500
+    page.wait_for_url(re.compile("/d/trace-logs/"))
+    lines = assert_shows_one_trace(page, stack)
+    finished = [line.fields for line in lines if line.fields.get("event") == "request.finished"]
+    assert max(line["duration_ms"] for line in finished) >= 500 or max(line["status"] for line in finished) >= 500
+    expect(panel(page, "Lines of all services").get_by_text(re.compile("Request finished")).first).to_be_visible()
+
+
+def _find_dot(page: Page, plot: Locator) -> tuple[float, float]:
+    """Move the pointer over a plot until Grafana highlights a dot; return the position of the dot."""
+    box = bounding_box(plot)
+    for share in range(5, 100, 5):
+        page.mouse.move(box["x"] + box["width"] * share / 100, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(100)
+        for dot in plot.locator(".u-cursor-pt").all():
+            at = dot.bounding_box()
+            if at and box["x"] < at["x"] < box["x"] + box["width"] and at["y"] > box["y"]:
+                center = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
+                page.mouse.move(*center)
+                expect(page.get_by_text("Click to open Lines of this request")).to_be_visible()
+                return center
+    pytest.fail("no dot was found")
 
 
 def test_pasted_trace_id_links_to_its_lines(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
-    """A trace id that is pasted on the home page is one click away from its lines."""
+    """A trace id that is pasted on the home page, with blanks around it, is one click away from its lines."""
     page = visitor.open("/")
-    page.get_by_placeholder("Enter value").fill(slow_exemplar.labels["trace_id"])
+    page.get_by_placeholder("Enter value").fill(f"  {slow_exemplar.labels['trace_id']} ")
     page.keyboard.press("Enter")
     link = page.get_by_role("link", name="show its lines")
     expect(link).to_have_attribute("href", re.compile(slow_exemplar.labels["trace_id"]))
@@ -194,23 +223,31 @@ def test_pasted_trace_id_links_to_its_lines(visitor: Visitor, stack: Stack, slow
         expect(panel(page, "Lines of all services").get_by_text(re.compile(rf"\b{service}\b")).first).to_be_visible()
 
 
-def test_user_links_to_other_requests(visitor: Visitor, slow_exemplar: stores.Exemplar) -> None:
-    """A request links to other requests of the same user and of the same second, and these link to their lines."""
+def test_other_requests_are_shown(visitor: Visitor, slow_exemplar: stores.Exemplar) -> None:
+    """Other requests of the same user and of the same second are shown at once, and link to their lines."""
     page = visitor.open(trace_url(slow_exemplar))
-    user = panel(page, "Request").first.get_by_role("link").nth(1)
-    name = user.inner_text()
-    user.click()
-
-    of_user = panel(page, "Other requests of that user")
-    expect(of_user.get_by_role("link").first).to_be_visible()
-    assert {name} == {cell.inner_text() for cell in of_user.get_by_role("gridcell").all()[7::8]}
-    expect(panel(page, "Other requests of that second").get_by_role("link").first).to_be_visible()
-    visitor.picture(page, "4-the-neighbours", of_user)
-    other = of_user.get_by_role("link").first
+    same_user = panel(page, "Other requests of the same user")
+    expect(same_user.get_by_role("link").first).to_be_visible()
+    user = panel(page, "Request").first.get_by_role("gridcell").nth(6).inner_text()
+    assert {user} == {cell.inner_text() for cell in same_user.get_by_role("gridcell").all()[7::8]}
+    expect(panel(page, "Other requests of the same second").get_by_role("link").first).to_be_visible()
+    visitor.picture(page, "4-the-neighbours", same_user)
+    other = same_user.get_by_role("link").first
     other_id = other.inner_text()
     other.click()
     expect(page.get_by_placeholder("Enter value")).to_have_value(other_id)
     assert other_id != slow_exemplar.labels["trace_id"]
+
+
+@pytest.mark.usefixtures("slow_exemplar")
+def test_alert_links_to_the_lines(visitor: Visitor) -> None:
+    """The link of an alert opens the service, where a click on a dot opens the lines: two clicks."""
+    (rule,) = [rule for rule in RULES if rule.get("alert") == "LatencyBudgetBurn"]
+    link = rule["annotations"]["dashboard"].replace("{{ $labels.job }}", "api")
+    page = visitor.open(link)
+    page.mouse.click(*_find_dot(page, panel(page, "Slow and failed requests").locator(".u-over")))
+
+    page.wait_for_url(re.compile("/d/trace-logs/"))
 
 
 def test_all_replicas_are_shown(visitor: Visitor, stack: Stack) -> None:
@@ -224,6 +261,8 @@ def test_all_replicas_are_shown(visitor: Visitor, stack: Stack) -> None:
 
     replicas = wait_for(active_replicas, "requests at every replica", seconds=120)
     page = visitor.open(HOME)
+    page.set_viewport_size({"width": 1440, "height": 4600})
+    page.get_by_text("Replicas and resources").click()
     for title in ("Latency by replica", "Event loop lag by replica"):
         for replica in replicas:
             expect(panel(page, title).get_by_text(replica, exact=True)).to_be_visible()
@@ -233,8 +272,25 @@ def test_all_replicas_are_shown(visitor: Visitor, stack: Stack) -> None:
 def test_time_range_without_requests(visitor: Visitor) -> None:
     """All panels show a text for an empty time range."""
     page = visitor.open(f"{HOME}?from=now-2d&to=now-47h")
-    for title in ("Slow requests only", "Latency breakdown", "Request rate by route", "Rate by replica"):
+    for title in ("Request latency", "Requests by route"):
         expect(panel(page, title).get_by_text("No requests in this time.")).to_be_visible()
-    for title in ("Errors by route", "Errors and their lines"):
-        expect(panel(page, title).get_by_text("No errors in this time.")).to_be_visible()
+    for title in ("Slow and failed requests", "Slowest requests", "Where slow requests"):
+        expect(panel(page, title).get_by_text("No request was slow or failed in this time.")).to_be_visible()
+    expect(panel(page, "5xx responses").get_by_text("No 5xx responses in this time.")).to_be_visible()
+    expect(panel(page, "Failed requests").get_by_text("No failed requests in this time.")).to_be_visible()
+    expect(panel(page, "Why?").get_by_text("No incident was explained in this time.")).to_be_visible()
     visitor.picture(page, "quiet")
+
+
+def test_failed_query_is_marked(visitor: Visitor) -> None:
+    """A panel whose query failed has a red symbol, and its text names the symbol."""
+    page = visitor.context.new_page()
+    # Loki answers like this if a query takes too long.
+    page.route(
+        re.compile("/api/ds/query.*ds_type=loki"), lambda route: route.fulfill(status=504, json={"message": "timeout"})
+    )
+    page.goto(f"{visitor.grafana}{HOME}")
+    slowest = panel(page, "Slowest requests")
+    expect(slowest.get_by_text("If the panel has a red symbol, its query failed.")).to_be_visible()
+    expect(slowest.get_by_test_id("data-testid Panel status error")).to_be_visible()
+    visitor.problems.clear()

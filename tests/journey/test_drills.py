@@ -45,14 +45,14 @@ def test_database_timeout(visitor: Visitor, timeout: str) -> None:
         target.click()
 
     page = visitor.open("/")
-    errors = panel(page, "Errors and their lines")
+    errors = panel(page, "Failed requests")
     expect(errors.get_by_role("link", name=timeout)).to_be_visible()
     visitor.picture(page, "drill-1-the-errors", errors)
     click(errors.get_by_role("link", name=timeout))
 
     request = panel(page, "Request").first
     expect(request.get_by_text("503", exact=True)).to_be_visible()
-    expect(request.get_by_role("link", name=str(USER), exact=True)).to_be_visible()
+    expect(request.get_by_role("gridcell", name=str(USER), exact=True)).to_be_visible()
     lines = panel(page, "Lines of all services")
     failed = lines.locator('tr[class*="logs-row"]').filter(has_text=re.compile("DatabaseTimeout|Timeout"))
     expect(failed.last).to_be_visible()

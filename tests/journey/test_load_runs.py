@@ -89,9 +89,9 @@ def test_run_links_to_its_time_and_lines(visitor: Visitor, stack: Stack, verdict
     for line in verdicts:
         row = runs.get_by_role("row").filter(has_text=line.fields["run"])
         expect(row.get_by_text(line.fields["verdict"], exact=True)).to_be_visible()
-    expect(panel(page, "Latency: client beside server").get_by_text("client p99")).to_be_visible()
+    expect(panel(page, "Latency at the client").get_by_text("client p99")).to_be_visible()
     expect(panel(page, WORST).get_by_role("link").first).to_be_visible()
-    expect(panel(page, "Failures by status").get_by_text("503", exact=True)).to_be_visible()
+    expect(panel(page, "Failed requests by status").get_by_text("503", exact=True)).to_be_visible()
     visitor.picture(page, "load-test", height=1735)
 
     last = verdicts[-1].fields
@@ -110,8 +110,8 @@ def test_run_links_to_its_time_and_lines(visitor: Visitor, stack: Stack, verdict
 def test_time_range_without_runs(visitor: Visitor) -> None:
     """All panels show a text for an empty time range."""
     page = visitor.open(f"{LOAD_TEST}?from=now-2d&to=now-47h")
-    expect(panel(page, "Latency: client").get_by_text("No requests in this time.")).to_be_visible()
-    for title in ("Rate: asked for", "Where the client's time went", "Users, and requests in flight"):
-        expect(panel(page, title).get_by_text("No load in this time.")).to_be_visible()
-    expect(panel(page, "Failures by status").get_by_text("No request of the load failed")).to_be_visible()
-    expect(panel(page, WORST).get_by_text("No run was judged in this time")).to_be_visible()
+    expect(panel(page, "Latency at the client").get_by_text("No requests in this time.")).to_be_visible()
+    for title in ("Requests: planned", "Client latency: server", "Users and requests in progress"):
+        expect(panel(page, title).get_by_text("No load run in this time.")).to_be_visible()
+    expect(panel(page, "Failed requests by status").get_by_text("No failed requests")).to_be_visible()
+    expect(panel(page, WORST).get_by_text("No run with a verdict in this time")).to_be_visible()
