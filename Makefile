@@ -124,6 +124,10 @@ eval: setup ## Test whether `triage explain` finds the cause in 35 demo runs; wr
 bench-triage: setup ## Measure how long triage takes for a million lines; writes bench/TRIAGE.md (1 minute).
 	@$(PYTHON) -m bench.triage
 
+.PHONY: bench-dashboards
+bench-dashboards: setup ## Measure Grafana's queries with 24 hours of data; needs GRAFANA_HOME; writes bench/DASHBOARDS.md (15 minutes).
+	@$(PYTHON) -m bench.dashboards
+
 .PHONY: bench-stack
 bench-stack: setup ## Measure the start-up time and memory of the stack; writes bench/STACK.md (10 minutes).
 	@$(PYTHON) -m bench.stack

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.report import table
 from triage.timestamps import rfc3339
@@ -23,6 +24,7 @@ _START = 1_795_000_000.0
 _INTERVAL = 0.02  # seconds from one request to the next
 _INCIDENT = range(20_000, 23_000)  # the requests during which 8 of 200 users are slow
 _AFFECTED_USERS = frozenset({3, 14, 15, 35, 65, 79, 89, 92})
+_SLOW_MS = 500
 _RUN = "20261123T031400a7"
 
 _PAGE = """\
@@ -47,38 +49,53 @@ def write_lines(path: Path, lines: int = _LINES) -> str:
             trace_id = f"{rng.getrandbits(128):032x}"
             known = trace_id if slow else known
             took = 2000 + rng.random() if slow else rng.expovariate(0.1)
-            for line in _request(number, trace_id, user, round(took, 3), rng):
+            order = Order(number, _START + number * _INTERVAL, trace_id, user, round(took, 3))
+            for line in order.lines(rng):
                 file.write(f"{json.dumps(line, separators=(',', ':'))}\n")
     return known
 
 
-def _request(number: int, trace_id: str, user: int, took: float, rng: random.Random) -> Iterator[dict[str, object]]:
-    spans = {service: f"{rng.getrandbits(64):016x}" for service in ("api", "payments")}
+class Order(NamedTuple):
+    """A request at api, which calls payments; `at` is its time in seconds."""
 
-    def line(later: float, level: str, logger: str, message: str, service: str = "api") -> dict[str, object]:
-        return {
-            "timestamp": rfc3339(_START + number * _INTERVAL + later / 1000), "level": level, "service": service,
-            "instance": f"127.0.0.1:{8000 + (service != 'api')}", "trace_id": trace_id, "span_id": spans[service],
-            "logger": logger, "message": message,
-        }  # fmt: skip
+    number: int
+    at: float
+    trace_id: str
+    user_id: int
+    took_ms: float
 
-    def finished(later: float, route: str, service: str) -> dict[str, object]:
-        return line(later, "info", "observability", "Request finished", service) | {
-            "event": "request.finished", "method": "POST", "route": route, "status": 201, "duration_ms": later,
-            "outcome": "ok", "request_id": f"{_RUN}-0-{number}", "user_id": user,
-        }  # fmt: skip
+    def lines(self, rng: random.Random) -> Iterator[dict[str, object]]:
+        """Yield its log lines."""
+        spans = {service: f"{rng.getrandbits(64):016x}" for service in ("api", "payments")}
 
-    yield line(0.1, "debug", "app.users.service", "Looking for the user of this order") | {"user_id": user}
-    yield line(0.2, "debug", "app.database", "Statement") | {
-        "statement": "SELECT orders.id, orders.user_id, orders.sku, orders.quantity, orders.status, orders.created_at, "
-        "users.id AS id_1, users.name, users.email, users.created_at AS created_at_1 FROM orders JOIN users ON users.id"
-        " = orders.user_id WHERE orders.id = $1::INTEGER AND orders.status = $2::VARCHAR FOR UPDATE OF orders",
-        "statement_ms": round(took * 0.9, 3),
-    }
-    yield finished(0.7, "/charges", "payments")
-    yield line(0.8, "info", "app.orders.service", "Order stored and paid") | {"order_id": number, "user_id": user}
-    timers = {"db_ms": round(took * 0.9, 3), "db_calls": 2, "pool_wait_ms": 0.105, "pool_wait_calls": 1}
-    yield finished(took, "/orders", "api") | timers | {"upstream_ms": 0.7, "upstream_calls": 1}
+        def line(later: float, level: str, logger: str, message: str, service: str = "api") -> dict[str, object]:
+            return {
+                "timestamp": rfc3339(self.at + later / 1000), "level": level, "service": service,
+                "instance": f"127.0.0.1:{8000 + (service != 'api')}", "trace_id": self.trace_id,
+                "span_id": spans[service], "logger": logger, "message": message,
+            }  # fmt: skip
+
+        def finished(later: float, route: str, service: str) -> dict[str, object]:
+            level = "warning" if later >= _SLOW_MS else "info"
+            return line(later, level, "observability", "Request finished", service) | {
+                "event": "request.finished", "method": "POST", "route": route, "status": 201, "duration_ms": later,
+                "outcome": "ok", "request_id": f"{_RUN}-0-{self.number}", "user_id": self.user_id,
+            }  # fmt: skip
+
+        yield line(0.1, "debug", "app.users.service", "Looking for the user of this order") | {"user_id": self.user_id}
+        yield line(0.2, "debug", "app.database", "Statement") | {
+            "statement": "SELECT orders.id, orders.user_id, orders.sku, orders.quantity, orders.status, "
+            "orders.created_at, users.id AS id_1, users.name, users.email, users.created_at AS created_at_1 FROM orders "
+            "JOIN users ON users.id = orders.user_id WHERE orders.id = $1::INTEGER AND orders.status = $2::VARCHAR FOR UPDATE OF orders",
+            "statement_ms": round(self.took_ms * 0.9, 3),
+        }
+        yield finished(0.7, "/charges", "payments")
+        yield line(0.8, "info", "app.orders.service", "Order stored and paid") | {
+            "order_id": self.number,
+            "user_id": self.user_id,
+        }
+        timers = {"db_ms": round(self.took_ms * 0.9, 3), "db_calls": 2, "pool_wait_ms": 0.105, "pool_wait_calls": 1}
+        yield finished(self.took_ms, "/orders", "api") | timers | {"upstream_ms": 0.7, "upstream_calls": 1}
 
 
 def measure(arguments: list[str]) -> tuple[float, float, float]:
