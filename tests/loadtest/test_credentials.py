@@ -126,20 +126,24 @@ def test_the_load_of_the_stack(processes: Processes, protected: ProtectedServer)
 
 
 def test_a_host_in_the_form(processes: Processes, protected: ProtectedServer) -> None:
-    """Without --host, the form may contain them, and the same host without them starts a run with them again."""
+    """The form may contain them, and the same URL without them starts a run with them again; other URLs do not."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
     processes.start("secret-form", [sys.executable, *command])
     processes.wait_until_ready("secret-form", f"{url}/")
     pages = []
-    for host in (protected.url, protected.address):
+    for host, status in ((protected.url, 200), (protected.address, 200), (f"{protected.address}/other", 401)):
+        wait_for(
+            lambda: httpx2.get(f"{url}/stats/requests").json()["state"] in {"ready", "stopped"}, "the last run", 60
+        )
         protected.requests.clear()
         form = {"user_count": "2", "spawn_rate": "2", "host": host}
         httpx2.post(f"{url}/swarm", data=form).raise_for_status()
         wait_for(lambda: protected.requests.total() > 2, "requests", 60)
-        pages += [httpx2.get(url + path).text for path in ("/", "/run", "/stop")]
-        assert {200} == protected.statuses()
+        pages += [httpx2.get(url + path).text for path in ("/", "/run")]
+        httpx2.post(f"{url}/stop", timeout=60).raise_for_status()
+        assert {status} == protected.statuses()
     processes.stop("secret-form")
     pages += [processes.output("secret-form").read_text(), processes.errors("secret-form").read_text()]
     assert [] == [text for text in pages if SECRETS.search(text)]

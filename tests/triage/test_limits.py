@@ -90,25 +90,26 @@ def test_memory(tmp_path: Path, write: object, name: str) -> None:
 
 
 class SlowHandler(StreamRequestHandler):
-    """Sends the server's prefix, and then one byte after the other without an end."""
+    """Sends the server's prefix, and then one byte after the other for longer than any limit."""
 
     def handle(self) -> None:
-        """Send until the client gives up."""
+        """Send until the client gives up, or until a test without a limit should fail."""
         server: SlowServer = self.server  # type: ignore[assignment]
+        end = time.monotonic() + 20
         try:
             self.wfile.write(server.prefix)
-            while True:
+            while time.monotonic() < end:
+                time.sleep(server.pause)
                 self.wfile.write(b"x")
-                time.sleep(0.02)
         except OSError:
             return
 
 
 class SlowServer(ThreadingTCPServer):
-    """A server whose responses start with `prefix` and never end."""
+    """A server whose responses start with `prefix` and take very long."""
 
     daemon_threads, allow_reuse_address = True, True
-    prefix = b""
+    prefix, pause = b"", 0.02
 
 
 @pytest.fixture
@@ -120,18 +121,25 @@ def slow_server() -> Iterator[SlowServer]:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "message"),
+    ("prefix", "pause", "message"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", "its response is not complete after 0.5 s"),
-        (ENDLESS_HEAD, "This took longer than 2 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", 0.02, "its response is not complete after 0.5 s"),
+        (ENDLESS_HEAD, 0.02, "This took longer than 2 s"),
+        (b"", 20.0, "does not respond: timed out"),
+        (ENDLESS_HEAD, 20.0, "does not respond: timed out"),
     ],
-    ids=["body", "head"],
+    ids=["body", "head", "no response", "unfinished response"],
 )
 def test_slow_servers(
-    run_cli: RunCli, slow_server: SlowServer, monkeypatch: pytest.MonkeyPatch, prefix: bytes, message: str
+    run_cli: RunCli,
+    slow_server: SlowServer,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: bytes,
+    pause: float,
+    message: str,
 ) -> None:
-    """A server whose response never ends is reported after the time limit."""
-    slow_server.prefix = prefix
+    """A server whose response never begins or never ends is reported after the time limit."""
+    slow_server.prefix, slow_server.pause = prefix, pause
     monkeypatch.setenv("LOKI_URL", f"http://127.0.0.1:{slow_server.server_address[1]}")
     monkeypatch.setattr(cli, "QUERY_TIMEOUT", 0.5)
     monkeypatch.setattr(cli, "TIME_LIMIT", 2.0)
@@ -240,7 +248,8 @@ def test_slow_queries(tmp_path: Path) -> None:
     store = JsonlStore([path])
 
     def query() -> None:
-        while True:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
             store.rates("api", 500)
 
     with pytest.raises(TriageError, match=r"This took longer than 1 s"), limit_time(1):
@@ -250,6 +259,7 @@ def test_slow_queries(tmp_path: Path) -> None:
 def test_server_that_ignores_the_time(run_cli: RunCli, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of another time are an error instead of an endless download."""
     monkeypatch.setenv("LOKI_URL", f"{server.url}/loki")
+    monkeypatch.setattr(cli, "TIME_LIMIT", 10.0)  # another error if the download is endless
     values = [[str(number), log_line().decode()] for number in range(5_000)]
     server.responses[QUERY] = 200, json.dumps({"data": {"result": [{"stream": {}, "values": values}]}})
     code, out, err = run_cli("explain", "--from", T0, "--to", T0 + 60)
