@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -19,15 +20,21 @@ _ASYNC_DRIVERS = {
 
 
 def _database_url(text: str) -> str:
-    """Return a valid URL. The error message does not contain it, because it may contain a password."""
+    """Return a valid URL. The error message contains no part of it, because that may be part of a password."""
     try:
-        url = make_url(text)
-    except ArgumentError:
-        url = URL.create("none")
-    if url.drivername not in _ASYNC_DRIVERS:
-        msg = "should look like postgresql://user:password@host/name or sqlite:///file.db"
-        raise ValueError(msg)
+        create_async_engine(_async_url(text))  # checks all of it, and does not connect
+    except (ArgumentError, ValueError, KeyError):
+        msg = (
+            "should look like postgresql://user:password@host/name, in which special characters of the password are "
+            "percent-encoded, or like sqlite:///file.db"
+        )
+        raise ValueError(msg) from None
     return text
+
+
+def _async_url(text: str) -> URL:
+    url = make_url(text)
+    return url.set(drivername=_ASYNC_DRIVERS[url.drivername])
 
 
 def _host_names(text: str) -> str:
@@ -97,5 +104,4 @@ class Settings(ServerSettings):
     @property
     def async_database_url(self) -> URL:
         """The URL of the database, with its asynchronous driver."""
-        url = make_url(self.database_url)
-        return url.set(drivername=_ASYNC_DRIVERS[url.drivername])
+        return _async_url(self.database_url)

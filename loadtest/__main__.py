@@ -49,7 +49,6 @@ class LoadSettings(BaseSettings):
         """Return the command line of Locust with its web UI, whose form suggests the same settings."""
         return [
             *_LOCUST,
-            "--host", str(self.target).rstrip("/"),
             "--web-host", self.host, "--web-port", str(self.port),
             "--class-picker", "--users", str(self.users), "--spawn-rate", "10", "--run-time", self.run_time,
             "--incidents", self.incidents,
@@ -83,6 +82,8 @@ def main(role: Annotated[Role, typer.Argument(help="What this process does.")] =
     else:
         _check_port(settings)
         os.environ["INSTANCE"] = f"{address if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
+        # Not in the command line, which every user of the machine can read: it may contain a password.
+        os.environ["LOCUST_HOST"] = str(settings.target).rstrip("/")
         command = settings.master_command()
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 

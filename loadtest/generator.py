@@ -38,7 +38,7 @@ def main() -> None:
     worker, options = int(sys.argv[1]), RunOptions.model_validate_json(sys.stdin.readline())
     user_classes: tuple[type[ApiUser], ...] = (Browse, Buy, Report)
     for user_class in user_classes:
-        user_class.host = options.url
+        user_class.host = options.target
     weights = {each: getattr(options.users, each.__name__, each.weight) for each in user_classes}
     ApiUser.request_ids = RequestIds(options.run, worker)
     environment = Environment(host=options.url, user_classes=[*user_classes])

@@ -5,7 +5,6 @@ import logging
 import random
 import time
 import urllib.error
-import urllib.request
 from http import HTTPStatus
 
 from loadtest import KNOWN_USERS
@@ -39,13 +38,9 @@ def start_incident(host: str, run: str, seconds: int = 60) -> None:
 
 def start_fault(host: str, fault: dict[str, object]) -> str | None:
     """Start a fault of the service at `host`; return the reason if that failed."""
-    request = urllib.request.Request(  # noqa: S310 - the host under load
-        f"{host.rstrip('/')}/faults",
-        data=json.dumps(fault).encode(),
-        headers={"Content-Type": "application/json", "X-Fault-Lab": "loadtest"},
-    )
+    headers = {"Content-Type": "application/json", "X-Fault-Lab": "loadtest"}
     try:
-        with open_url(request, timeout=10):
+        with open_url(f"{host.rstrip('/')}/faults", json.dumps(fault).encode(), timeout=10, headers=headers):
             return None
     except urllib.error.HTTPError as exc:
         if exc.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:

@@ -22,6 +22,7 @@ from loadtest.incidents import repeat_incidents
 from loadtest.record import Record
 from loadtest.user import ApiUser, TracedSession
 from loadtest.web_ui import protect_web_ui
+from triage.urls import split_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def add_listeners(events: Events) -> None:
         _log_json()
     run = _Run()
     events.init_command_line_parser.add_listener(_add_options)
+    events.init.add_listener(_hide_credentials)
     events.init.add_listener(_drop_users_without_tasks)
     events.init.add_listener(_push_metrics)
     events.init.add_listener(protect_web_ui)
@@ -63,6 +65,22 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--record", metavar="FILE", help="Append one line of JSON per request to FILE.", **hidden)
     parser.add_argument("--seed", type=int, help="Seed of the users' random choices.", **hidden)
     parser.add_argument("--run", help="The name of the run; the master passes it to its workers.", **hidden)
+
+
+def _hide_credentials(environment: Environment, **_: object) -> None:
+    """Move the user name and password of the host to the options, because Locust shows and records the host.
+
+    It sends the options to the workers, but does not show this one, which is none of the command line.
+    """
+    options, target = environment.parsed_options, environment.host
+    if options is None or not target:
+        return
+    host, credentials = split_credentials(target)
+    if credentials:
+        options.target = target
+    environment.host = options.host = host
+    for user_class in environment.user_classes:
+        user_class.host = host
 
 
 def _drop_users_without_tasks(environment: Environment, **_: object) -> None:
@@ -127,15 +145,17 @@ class _Run:
         # The master may start a run while a worker is still connecting, and has no number yet.
         while environment.runner is None:
             gevent.sleep(0.01)
-        options, host = environment.parsed_options, environment.host or ""
+        options = environment.parsed_options
         if options is None:
             return
+        _hide_credentials(environment)  # those of a host in the form of the web UI
+        host, ApiUser.target = environment.host or "", getattr(options, "target", "")
         if is_master(environment):
             options.run = new_run()  # Locust sends the options to the workers
             extra = {"event": "run.started", "run": options.run, "host": host}
             logger.info("Run %s started", options.run, extra=extra)
             if options.incidents == "on":
-                self._incidents = gevent.spawn(repeat_incidents, host, options.run)
+                self._incidents = gevent.spawn(repeat_incidents, ApiUser.url_of(host), options.run)
         if is_worker(environment):
             worker = int(getattr(environment.runner, "worker_index", 0))
             ApiUser.request_ids = RequestIds(options.run, worker)

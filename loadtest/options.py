@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, mod
 
 from loadtest.ids import new_run
 from loadtest.profiles import PROFILES, Plan
+from triage.urls import split_credentials
 
 _Weight = Annotated[int, Field(ge=0, strict=True)]
 
@@ -66,7 +67,12 @@ class RunOptions(BaseModel):
 
     @property
     def url(self) -> str:
-        """The base URL of the service under load."""
+        """The base URL of the service under load, without credentials: it is printed and recorded."""
+        return split_credentials(self.target)[0]
+
+    @property
+    def target(self) -> str:
+        """The base URL of the service under load, with the credentials of `host`, for requests."""
         return str(self.host).rstrip("/")
 
     @property

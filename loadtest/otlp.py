@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 
 from app.observability import BUCKETS
 from loadtest.record import route_of
+from triage.urls import hide_credentials
 
 _PERIOD = 5_000  # milliseconds
 _TIMEOUT = 2  # seconds
@@ -42,7 +43,7 @@ class LoadMetrics:
         session.trust_env = False  # no proxies: Prometheus is in the same network
         address = f"{url.rstrip('/')}/api/v1/otlp/v1/metrics"
         exporter = OTLPMetricExporter(address, timeout=_TIMEOUT, session=session)
-        message = f"The metrics of the load are lost: Prometheus at {url} does not accept them"
+        message = f"The metrics of the load are lost: Prometheus at {hide_credentials(url)} does not accept them"
         logging.getLogger(OTLPMetricExporter.__module__).addFilter(_Once(message))
         self._provider = MeterProvider(
             [PeriodicExportingMetricReader(exporter, _PERIOD)],

@@ -6,8 +6,8 @@ import signal
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Timer
@@ -67,7 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 - options of the command line
         error = exc.errors()[0]
         _fail(str(error["loc"][0]), error["msg"])
     try:
-        clock_offset = _measure_clock_offset(options.url)
+        clock_offset = _measure_clock_offset(options.target)
     except (OSError, http.client.HTTPException) as exc:
         if reason := certificate_error(exc):
             _fail("host", f"{options.url} has a certificate that is not valid here: {reason}")
@@ -157,7 +157,7 @@ def _incident_timer(options: RunOptions) -> Timer:
     plan = options.plan
     first, last = (share * plan.seconds for share in plan.profile.fault or (0.0, 0.0))
     seconds = min(max(round(last - first), 1), 600)
-    timer = Timer(first, start_incident, (options.url, options.run, seconds))
+    timer = Timer(first, start_incident, (options.target, options.run, seconds))
     if plan.profile.fault is not None:
         timer.start()
     return timer
@@ -200,7 +200,7 @@ def _measure_clock_offset(url: str) -> float | None:
     before = time.time()
     try:
         with open_url(url, timeout=_TIMEOUT) as response:
-            headers = response.headers
+            headers: Message = response.headers
     except urllib.error.HTTPError as exc:
         headers = exc.headers
         exc.close()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from loadtest.http_client import open_url
+from triage.urls import hide_credentials, split_credentials
 
 _TIMEOUT = 3  # seconds
 _FIRST_USERS = 1  # second, after which the first users run
@@ -33,7 +34,7 @@ def pause_stack_load(host: str) -> Iterator[bool]:
         try:
             _start(locust, settings)
         except (OSError, ValueError):
-            sys.stderr.write(f"The load of the stack did not start again. Start it at {locust}.\n")
+            sys.stderr.write(f"The load of the stack did not start again. Start it at {hide_credentials(locust)}.\n")
 
 
 def _start(locust: str, settings: Mapping[str, str]) -> None:
@@ -72,19 +73,19 @@ def _is_same(host: str, other: str) -> bool:
 
 
 def _normalize(url: str) -> str:
-    return url.rstrip("/").replace("//localhost:", "//127.0.0.1:")
+    return split_credentials(url)[0].rstrip("/").replace("//localhost:", "//127.0.0.1:")
 
 
 def _fetch_json(url: str) -> dict[str, Any]:
     found = json.loads(_fetch(url))
     if not isinstance(found, dict):
-        msg = f"{url} is not an object"
+        msg = f"{hide_credentials(url)} is not an object"
         raise ValueError(msg)  # noqa: TRY004 - like what is no JSON at all
     return found
 
 
 def _fetch(url: str, form: Mapping[str, str] | None = None, timeout: float = _TIMEOUT) -> str:
     data = None if form is None else urllib.parse.urlencode(form).encode()
-    with open_url(url, data, timeout) as response:
+    with open_url(url, data, timeout=timeout) as response:
         text: str = response.read().decode(errors="replace")
         return text

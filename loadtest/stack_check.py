@@ -13,7 +13,7 @@ from triage.models import Window
 from triage.reconcile import Reconciliation, reconcile
 from triage.stores import LoadStore
 from triage.stores.runs import TimedRequest
-from triage.timelimit import TIME_LIMIT, limit_time
+from triage.timelimit import pause_limit
 
 _SCRAPE_MARGIN = 15.0  # seconds around a run, in which there are at least two scrapes
 _MAX_DELAY = 30.0  # seconds in which lines may still arrive
@@ -46,14 +46,14 @@ def check_stack(  # noqa: PLR0913, PLR0917 - a run has these parts
         endpoints.prometheus.text("/-/ready")
         _wait(wide.end)
         while True:
-            with limit_time(TIME_LIMIT):
-                logs, metrics = endpoints.stores(wide)
-                found = reconcile(logs, metrics, load, service, run)
-                logged = frozenset(line.trace_id for line in logs.finished(service, f"{run}-"))
+            logs, metrics = endpoints.stores(wide)
+            found = reconcile(logs, metrics, load, service, run)
+            logged = frozenset(line.trace_id for line in logs.finished(service, f"{run}-"))
             dead = _dead_links(listed, logged, found)
             if (found.equal and found.complete and not dead) or time.time() >= wide.end + _MAX_DELAY:
                 break
-            time.sleep(_PAUSE)
+            with pause_limit():
+                time.sleep(_PAUSE)
     except StoreError as exc:
         msg = f"{str(exc).rstrip('.')}; use --no-stack to judge the run without the stack"
         raise TriageError(msg) from None
@@ -71,7 +71,8 @@ def _wait(until: float) -> None:
     if seconds > 0:
         if sys.stderr.isatty():
             print_error(f"Waiting {seconds:.0f} s for the last scrape of the run")
-        time.sleep(seconds)
+        with pause_limit():
+            time.sleep(seconds)
 
 
 def _dead_links(

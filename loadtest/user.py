@@ -11,6 +11,7 @@ from locust.env import Environment
 
 from loadtest.connections import RenewedConnections
 from loadtest.ids import RequestIds, new_run
+from triage.urls import split_credentials
 
 _PERIOD = 1.0  # seconds
 
@@ -47,6 +48,8 @@ class ApiUser(FastHttpUser):
     request_ids: ClassVar[RequestIds] = RequestIds(new_run())
     connection_seconds: float = 30.0
     """How long a connection is kept at most. The next one may be to another replica."""
+    target: ClassVar[str] = ""
+    """The host with its user name and password. They are not in `host`, because Locust shows and records that."""
     late_ms: float = 0.0
     """How much later than planned the current task started; set by the open loop."""
 
@@ -54,7 +57,7 @@ class ApiUser(FastHttpUser):
         """Give the user a client that sends ids."""
         super().__init__(environment)
         self.client: FastHttpSession = TracedSession(
-            self.host,
+            self.url_of(self.host or ""),
             environment.events.request,
             self,
             network_timeout=self.network_timeout,
@@ -70,6 +73,11 @@ class ApiUser(FastHttpUser):
             ),
         )
         self._next_task = 0.0
+
+    @classmethod
+    def url_of(cls, host: str) -> str:
+        """Return the URL for requests to `host`: with a user name and password, if `target` has them for this host."""
+        return cls.target if split_credentials(cls.target)[0].rstrip("/") == host.rstrip("/") else host
 
     def context(self) -> dict[str, float]:
         """Return what Locust adds to the context of every request."""

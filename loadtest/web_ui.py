@@ -8,6 +8,8 @@ from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 from locust.web import WebUI
 
+from triage.urls import hide_credentials, split_credentials
+
 # `loadtest` is the name of the service in docker-compose.yml.
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOSTS = _LOCAL | {"loadtest"}
@@ -61,7 +63,8 @@ def _refuse_settings(app: Flask, allowed: list[str] | None) -> None:
             return _refusal(f"Only the command line can set {', '.join(sorted(unknown))}.")
         if refused := [host for host in hosts if not _is_allowed(host, allowed)]:
             loaded = f"only loads {allowed[0]}" if allowed else "only loads this machine without --host"
-            return _refusal(f"This Locust {loaded}. To load {refused[0]}, restart it with --host or --allow-any-host.")
+            host = hide_credentials(refused[0])
+            return _refusal(f"This Locust {loaded}. To load {host}, restart it with --host or --allow-any-host.")
         return None
 
     app.before_request(check)
@@ -77,7 +80,7 @@ def _is_allowed(host: str, allowed: list[str] | None) -> bool:
         return True
     if not allowed:
         return not host or _hostname(host) in _LOCAL
-    return host.rstrip("/") in {each.rstrip("/") for each in allowed}
+    return split_credentials(host)[0].rstrip("/") in {each.rstrip("/") for each in allowed}
 
 
 def _hostname(url: str) -> str | None:

@@ -89,6 +89,7 @@ def test_images_are_pinned() -> None:
 def test_no_proxies() -> None:
     """Proxies that Docker passes to every container are empty: they do not reach other containers."""
     assert {"no-proxy.env"} == {service["env_file"] for service in SERVICES.values()}
+    assert [] == [name for service in SERVICES.values() for name in service.get("environment", {}) if "PROXY" in name]
     variables = (FILE.parent / "no-proxy.env").read_text().splitlines()
     proxies = {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "FTP", "ALL")}
     assert {f"{name}=" for proxy in proxies for name in (proxy, proxy.lower())} == set(variables[3:])
@@ -99,7 +100,7 @@ def test_no_passwords() -> None:
     environments = {
         f"{key}={value}" for service in SERVICES.values() for key, value in service.get("environment", {}).items()
     }
-    secrets = {entry for entry in environments if re.search("PASSWORD|SECRET|TOKEN|KEY=", entry)}
+    secrets = {entry for entry in environments if re.search("PASSWORD|SECRET|TOKEN|KEY=|://[^/]*:[^/]*@", entry)}
 
     assert {"POSTGRES_PASSWORD_FILE=/proc/sys/kernel/random/uuid"} == secrets
     assert "secrets" not in compose()

@@ -1,6 +1,5 @@
 """The addresses of the stack's servers, from environment variables."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from triage.models import Window
 from triage.stores.client import TIMEOUT, HttpClient
 from triage.stores.loki import LokiStore
 from triage.stores.prometheus import PrometheusStore
+from triage.urls import hide_credentials
 
 #: Seconds; Loki itself gives up on a query after 30.
 QUERY_TIMEOUT = 60.0
@@ -79,7 +79,9 @@ def read_endpoints(timeout: float = TIMEOUT, overrides: Mapping[str, str] | None
         settings = EndpointSettings.model_validate(lowered)
     except ValidationError as exc:
         error = exc.errors()[0]
-        msg = f"{str(error['loc'][0]).upper()} is invalid: {error['msg']}, got {_redact(str(error['input']))!r}"
+        msg = (
+            f"{str(error['loc'][0]).upper()} is invalid: {error['msg']}, got {hide_credentials(str(error['input']))!r}"
+        )
         raise TriageError(msg) from None
     clients = {}
     for name, title in SERVERS.items():
@@ -94,11 +96,6 @@ def read_endpoints(timeout: float = TIMEOUT, overrides: Mapping[str, str] | None
         load=load,
         incidents=load and settings.load_incidents != "off",
     )
-
-
-def _redact(url: str) -> str:
-    """Return an invalid URL without what may be a name and password."""
-    return re.sub(r"^(.*//)?.*@", r"\1***@", url, flags=re.DOTALL)
 
 
 def trace_logs_url(grafana: str, trace_id: str, at: float) -> str:

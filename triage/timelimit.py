@@ -10,10 +10,14 @@ from triage.errors import TriageError
 TIME_LIMIT = 300.0
 
 
+class TimeLimitError(TriageError):
+    """Something took longer than it may."""
+
+
 @contextmanager
 def limit_time(seconds: float) -> Iterator[None]:
-    """Raise `TriageError` if the block, in the main thread, takes longer."""
-    error = TriageError(
+    """Raise `TimeLimitError` if the block, in the main thread, takes longer. Limits cannot be nested."""
+    error = TimeLimitError(
         f"This took longer than {seconds:g} s: name fewer files or a shorter window, and check the servers"
     )
     expired = False
@@ -35,3 +39,13 @@ def limit_time(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def pause_limit() -> Iterator[None]:
+    """Do not count the time of the block, if there is a limit at all."""
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left, interval)

@@ -1,5 +1,6 @@
 """The output of a service: only JSON lines, also if stdout is broken or the service fails, and no secrets."""
 
+import base64
 import contextlib
 import os
 import re
@@ -195,13 +196,34 @@ def test_secrets_are_not_in_the_output(payments: Service, processes: Processes, 
             client.post("/users", json={"email": SECRETS["validation"], "name": "x", "password": SECRETS["json"]}),
             basic.get("/orders"),
         ]
-        responses.append(client.post("/orders", json={"user_id": 1, "sku": SECRETS["json"]}))
+        responses.append(client.post("/orders", json={"user_id": 1, "sku": "mug", "note": SECRETS["json"]}))
         texts = [response.text for response in responses]
         texts.append(client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text)
         basic.close()
     texts += [processes.output("secrets").read_text(), processes.errors("secrets").read_text()]
 
-    assert [] == [name for name, secret in SECRETS.items() if any(secret in text for text in texts)]
+    encoded = {"encoded": base64.b64encode(f"me:{SECRETS['basic']}".encode()).decode()}
+    assert [] == [name for name, secret in {**SECRETS, **encoded}.items() if any(secret in text for text in texts)]
+
+
+def test_credentials_of_other_servers_are_not_in_the_output(processes: Processes) -> None:
+    """Those of a database and of payments that do not answer are in no line and no response."""
+    port, nowhere = free_port(), free_port()
+    settings = {
+        "DATABASE_URL": f"postgresql://some%20one:s3cret@127.0.0.1:{nowhere}/app?password=s3cret",
+        "PAYMENTS_URL": f"http://some%20one:s3cret@127.0.0.1:{nowhere}",
+        "PORT": str(port),
+        "LOG_LEVEL": "debug",
+    }
+    processes.start("credentials", [sys.executable, "-m", "app"], settings)
+    url = f"http://127.0.0.1:{port}"
+    processes.wait_until_ready("credentials", f"{url}/readyz", status=503)
+    texts = [httpx2.get(url + path, timeout=30).text for path in ("/readyz", "/users/1", "/metrics")]
+    processes.stop("credentials")
+    texts += [processes.output("credentials").read_text(), processes.errors("credentials").read_text()]
+
+    assert '"database":"The database does not answer."' in texts[0]
+    assert [] == [text for text in texts if re.search("s3cret|some.{1,3}one", text)]
 
 
 FAILING_LIFESPAN = """

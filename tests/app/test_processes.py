@@ -53,6 +53,30 @@ def test_invalid_settings_are_logged() -> None:
     assert "hunter2" not in line["message"]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:s3cret@host:notaport/app",
+        "postgresql://app:s3cret@[::1/app",
+        " postgresql://app:s3cret@host/app",
+        "postgresql://app:with@and:s3cret@host/app",
+        "postgresql://app@host/app?port=s3cret",
+        "sqlite://app:s3cret@host/app",
+        "sqlite:///app.db?timeout=s3cret",
+    ],
+)
+def test_a_malformed_database_url_is_not_logged(url: str) -> None:
+    """The exit code is 2, and one line names the variable, but contains no part of its value."""
+    code, (line,) = run_service(settings={"DATABASE_URL": url})
+
+    assert (2, "critical") == (code, line["level"])
+    assert line["message"].startswith(
+        "DATABASE_URL: Value error, should look like postgresql://user:password@host/name"
+    )
+    assert "s3cret" not in str(line)
+    assert "stack" not in line
+
+
 def test_a_port_in_use_is_logged() -> None:
     """The exit code is 2, and the message has the address."""
     with socket.socket() as taken:

@@ -1,6 +1,7 @@
 """The verdict on a load run with the stack: it is compared with logs and metrics, and pushed to Loki."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.triage.conftest import RunCli, StoreLines
 from tests.triage.fake_runs import FakeRun, fake_run
 from tests.triage.fake_servers import FakeServer
 from tests.triage.fake_service import T0, FakeService, Line
-from triage import endpoints
+from triage import cli, endpoints
 from triage.models import Window
 from triage.stores.jsonl import JsonlStore
 
@@ -115,6 +116,23 @@ def test_agreement(verdict_of: RunCli, stack_of: StackOf, clock: FakeClock) -> N
     assert ["differences", "dead"] == [check["what"] for check in verdict["checks"][-2:]]
     assert [Window(T0 - 16, END + 15)] * 2 == stack.windows
     assert clock.now == END + 15
+
+
+def test_the_wait_for_the_last_scrape_has_no_limit(
+    verdict_of: RunCli, stack_of: StackOf, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit does not include it."""
+    sleep = clock.sleep
+
+    def really_sleep(seconds: float) -> None:
+        time.sleep(4.5)
+        sleep(seconds)
+
+    run = short_run()
+    monkeypatch.setattr(cli, "TIME_LIMIT", 4.0)
+    monkeypatch.setattr(clock, "sleep", really_sleep)
+    code, _, err = verdict_of(run, stack_of(run))
+    assert (0, "") == (code, err)
 
 
 def test_late_and_lost_lines(verdict_of: RunCli, stack_of: StackOf, clock: FakeClock) -> None:

@@ -237,6 +237,18 @@ def test_errors_of_servers(server: FakeServer) -> None:
             stopped.json("/")
 
 
+def test_proxies_of_the_environment_are_ignored(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers are local, and a proxy does not reach them."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
+    server.responses["/ready"] = 200, "ready"
+    with HttpClient("Loki", server.url) as loki:
+        assert "ready" == loki.text("/ready")
+
+
 @pytest.mark.parametrize(
     ("variable", "value"), [("LOKI_URL", "loki:3100"), ("API_URL", "\x1b[31m"), ("GRAFANA_PORT", "99999")]
 )

@@ -277,3 +277,14 @@ def test_invalid_numbers(verdict_of: RunCli) -> None:
     _, out, err = verdict_of(run, "--json")
     assert err == ""
     json.loads(out, parse_constant=pytest.fail)
+
+
+def test_a_run_with_credentials(verdict_of: RunCli, tmp_path: Path) -> None:
+    """A user name and password in the files of a run are not repeated in the verdict."""
+    run = fake_run()
+    run.started["host"] = "http://someone:s3cret@127.0.0.1:8000"
+    code, out, err = verdict_of(run)
+    assert (0, "") == (code, err)
+    assert out.startswith(f"Run {RUN} of http://***@127.0.0.1:8000: PASS\n")
+    files = [(tmp_path / RUN / name).read_text() for name in ("verdict.json", "verdict.md")]
+    assert [] == [text for text in (out, *files) if "s3cret" in text]

@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx2
 
 from triage.errors import StoreError
+from triage.urls import split_credentials
 
 TIMEOUT = 3.0  # seconds
 _MAX_MESSAGE = 200  # characters of a server's error message
@@ -29,13 +30,13 @@ class HttpClient:
 
     def __init__(self, name: str, url: str, timeout: float = TIMEOUT) -> None:
         """Use `name` in error messages; `timeout` is in seconds."""
-        address = httpx2.URL(url.rstrip("/"))
-        #: Without a name and password, which must not be printed.
-        self.name, self.url = name, str(address.copy_with(userinfo=b""))
+        #: Without a user name and password, which must not be printed.
+        self.url, credentials = split_credentials(url.rstrip("/"))
+        self.name = name
         self._timeout = timeout
-        auth = httpx2.BasicAuth(address.username, address.password) if address.userinfo else None
+        auth = httpx2.BasicAuth(*credentials) if credentials else None
         # Proxies of the environment are ignored: the servers are local. Loading certificates is slow, so only for TLS.
-        verify = ssl.create_default_context() if address.scheme == "https" else False
+        verify = ssl.create_default_context() if self.url.startswith("https:") else False
         self._client = httpx2.Client(auth=auth, timeout=timeout, trust_env=False, verify=verify)
 
     def __enter__(self) -> Self:

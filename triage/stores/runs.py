@@ -8,6 +8,7 @@ from typing import NamedTuple
 from triage.errors import StoreError
 from triage.models import SentRequest
 from triage.stores.jsonl import PATHS, JsonlStore, containing, select_lines
+from triage.urls import hide_credentials
 
 _RUN_FILE = "run.jsonl"  # in the folder of every run
 _CPU_WINDOW = 4.5  # seconds between the first and the last of five samples, roughly
@@ -169,6 +170,7 @@ class RunFolder(JsonlStore):
             raise StoreError(msg)
         stopped = self._files.query(_STOPPED, run=name)
         ended, interrupted = stopped[0] if stopped else (None, False)
+        host = hide_credentials(host)  # other tools, and earlier versions of this one, record them
         return RunPlan(name, began, ended, interrupted, host, profile, loop, seconds, rate, workers, clock_offset)
 
     def generators(self, run: str) -> Sequence[Generator]:

@@ -12,6 +12,8 @@ from triage.errors import EXIT_MISMATCH, StoreError, TriageError
 from triage.models import Histogram, Interval, Scrape, Series, Window
 from triage.stores import loki, prometheus
 from triage.stores.client import HttpClient
+from triage.timelimit import TimeLimitError, limit_time
+from triage.tour import steps
 from triage.tour.output import Output, SlowRequest
 from triage.tour.steps import SERVICE, BrokenStepError, NoRequestsError, NotYetError, Step, StepChecker, Success
 
@@ -106,6 +108,7 @@ class Guide:
         self._current: tuple[State | None, float] = (None, now)
         self._spike_end, self._spike_reported_at = 0.0, 0.0
         self._lost: Mapping[str, float] = {}
+        self._is_search_slow = False
         self._reported_as_starting: set[Step] = set()
 
     @property
@@ -126,11 +129,22 @@ class Guide:
             elif outcome.broken is not None and not self.has_reported and now - self._began >= _STARTING:
                 self._report_starting(outcome.broken, now)
         if outcome.state == WORKING:
-            try:
+            self._search(now)
+
+    def _search(self, now: float) -> None:
+        """Report spikes and lost lines, or once that the search takes too long."""
+        try:
+            with limit_time(steps.QUERY_LIMIT):
                 self._report_spike(now)
                 self._report_lost_lines(now)
-            except StoreError:
-                return  # the next check finds the broken step
+        except TimeLimitError:
+            if not self._is_search_slow:
+                self._output.slow_search(steps.QUERY_LIMIT, now)
+            self._is_search_slow = True
+        except StoreError:
+            return  # the next check finds the broken step
+        else:
+            self._is_search_slow = False
 
     def _patience(self, state: State) -> float:
         if state == WORKING:

@@ -99,6 +99,12 @@ class Output:
             _INDENT, "Logs rotate faster than Alloy reads them, or Alloy was down: log less, or check Alloy's logs."
         )
 
+    def slow_search(self, seconds: float, now: float) -> None:
+        """Print that the search for spikes and lost lines was given up."""
+        self._with_time(
+            now, f"The search for spikes and lost lines took longer than {seconds:g} s: check Prometheus and Loki."
+        )
+
     def another_spike(self, spike: Spike, now: float) -> None:
         """Print a later spike in one line."""
         self._with_time(now, f"Another spike since {clock(spike.start)[:8]}: {self._dashboard_url(spike)}")

@@ -10,8 +10,12 @@ from triage.errors import StoreError
 from triage.models import Exemplar, LogLine, Window
 from triage.stores import loki, prometheus
 from triage.stores.client import HttpClient
+from triage.timelimit import TimeLimitError, limit_time
 
 SERVICE = "api"
+
+#: Seconds that the queries of one step may take, or those for spikes. Each has a time-out, but not for slow headers.
+QUERY_LIMIT = 15.0
 
 _LATE = 30.0  # seconds after which a line or exemplar that has not arrived is considered lost
 _RECENT = 60.0  # seconds since a request that can be followed
@@ -75,7 +79,10 @@ class NoRequestsError(NotYetError):
 @contextmanager
 def _checking(step: Step) -> Iterator[None]:
     try:
-        yield
+        with limit_time(QUERY_LIMIT):
+            yield
+    except TimeLimitError:
+        raise BrokenStepError(step, f"The check of this step took longer than {QUERY_LIMIT:g} s.") from None
     except StoreError as exc:
         raise BrokenStepError(step, str(exc)) from None
 
