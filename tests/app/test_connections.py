@@ -223,6 +223,30 @@ def test_a_response_has_to_be_read_in_time(processes: Processes) -> None:
         assert len(read_to_end(client)) < 8 * MIB
 
 
+SCOPE_APP = """
+from app.observability import ObservabilityMiddleware, configure_logging
+from app.server import run
+from app.settings import ServerSettings
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    body = f"{scope['scheme']} {scope['client'][0]}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+configure_logging("tested")
+run(ObservabilityMiddleware(app), ServerSettings())
+"""
+
+
+def test_a_client_cannot_choose_its_address(processes: Processes) -> None:
+    """Nor the scheme: the headers of proxies are not trusted, because every client can send them."""
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    with running(processes, "tested", {}, "forwarded", ("-c", SCOPE_APP)) as service:
+        assert "http 127.0.0.1" == service.client.get("/", headers=headers).text
+
+
 def test_pipelined_requests_have_a_limit(attacked: Service, processes: Processes) -> None:
     """A client that sends 20,000 requests at once."""
     process = psutil.Process(processes.pid(attacked.name))
