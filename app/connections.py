@@ -7,6 +7,7 @@ from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
+import h11
 import uvicorn
 from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -170,7 +171,9 @@ class _Guard:
         connection = self.connection
         if connection.transport.get_write_buffer_size():
             return "response", connection.cycle
-        if connection.timeout_keep_alive_task is None and self.is_waiting_for_request():
+        # uvicorn regards a connection as idle after a response, even if a part of the next request came with the last.
+        idle = connection.timeout_keep_alive_task is not None and not connection.has_unfinished_request()
+        if self.is_waiting_for_request() and not idle:
             return "head", connection.cycle
         return None
 
@@ -212,6 +215,10 @@ class _GuardedConnection(Protocol):
 class _H11Connection(_GuardedConnection, H11Protocol):
     """A connection of uvicorn; h11 itself limits the size of an unfinished head."""
 
+    def has_unfinished_request(self) -> bool:
+        """Return whether the client has sent only a part of a request."""
+        return self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
+
 
 if _HAS_HTTPTOOLS:
 
@@ -229,6 +236,11 @@ if _HAS_HTTPTOOLS:
             self._max_unfinished = config.max_unfinished
             self._unfinished = 0  # bytes without a complete head or a part of a body
             self._progress = False
+            self._within_request = False
+
+        def has_unfinished_request(self) -> bool:
+            """Return whether the client has sent only a part of a request."""
+            return self._within_request
 
         def data_received(self, data: bytes) -> None:
             self._progress = False
@@ -236,6 +248,10 @@ if _HAS_HTTPTOOLS:
             self._unfinished = 0 if self._progress else self._unfinished + len(data)
             if self._unfinished > self._max_unfinished and not self.transport.is_closing():
                 self._guard.refuse(self._guard.too_large)
+
+        def on_message_begin(self) -> None:
+            self._within_request = True
+            super().on_message_begin()
 
         def on_header(self, name: bytes, value: bytes) -> None:
             if len(self.headers) >= MAX_HEADERS:
@@ -252,3 +268,7 @@ if _HAS_HTTPTOOLS:
         def on_body(self, body: bytes) -> None:
             self._progress = True
             super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._within_request = False
+            super().on_message_complete()
