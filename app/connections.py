@@ -3,8 +3,10 @@
 import logging
 import sys
 from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
+from collections import defaultdict
 from http import HTTPStatus
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import h11
@@ -30,6 +32,7 @@ else:
 logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
+_LOG_SECONDS = 1.0  # a client that connects again and again must not fill the log
 # Requests that a client may send without waiting for the response; uvicorn keeps a few KiB for each.
 _MAX_PIPELINED = 16
 
@@ -62,6 +65,9 @@ class Config(uvicorn.Config):
         self.client_timeout = settings.client_timeout
         self.max_connections = max_connections
         self.open_guards: dict[_Guard, None] = {}  # in the order of their connections
+        # For each reason: when the last line was logged, and how many connections have been closed without one since.
+        self.logged: dict[str, float] = {}
+        self.suppressed: dict[str, int] = defaultdict(int)
         # The sizes of names and values are compared with the setting when the head is complete. Until then, there are
         # also the separators.
         self.max_unfinished = 2 * settings.max_header_bytes
@@ -112,9 +118,15 @@ class _Guard:
             self._timer.cancel()
 
     def report(self, reason: str, detail: str) -> None:
-        """Log and count that the connection is closed."""
+        """Count that the connection is closed, and log it unless another line with the reason was logged just now."""
         connections_closed.labels(reason).inc()
-        logger.warning("Connection closed: %s", detail, extra={"event": "connection.closed", "reason": reason})
+        logged, suppressed, now = self._config.logged, self._config.suppressed, self.connection.loop.time()
+        if now - logged.get(reason, -inf) < _LOG_SECONDS:
+            suppressed[reason] += 1
+            return
+        logged[reason] = now
+        fields = {"event": "connection.closed", "reason": reason, "suppressed": suppressed.pop(reason, 0)}
+        logger.warning("Connection closed: %s", detail, extra=fields)
 
     def refuse(self, error: _RefusedError) -> None:
         """Close the connection, with a response unless another one is under way."""

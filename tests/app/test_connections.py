@@ -5,6 +5,8 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
@@ -12,8 +14,10 @@ import psutil
 import pytest
 
 from tests.app.test_limits import MIB, WITHOUT_HTTPTOOLS, peak_memory
+from tests.emitted import Line
 from tests.processes import Processes
 from tests.services import Service, running
+from tests.waiting import wait_for
 
 CLIENT_TIMEOUT = 2
 HEAD = b"POST /charges HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -65,6 +69,20 @@ def closed(service: Service, reason: str) -> float:
     )
 
 
+def reports(service: Service, reason: str) -> list[Line]:
+    """Return the lines about connections that were closed for a reason."""
+    return [
+        each for each in service.lines() if (each.get("event"), each.get("reason")) == ("connection.closed", reason)
+    ]
+
+
+def wait_for_next_report(service: Service, reason: str) -> None:
+    """Wait until the next connection that is closed for a reason has a line: there is at most one per second."""
+    if lines := reports(service, reason):
+        last = datetime.fromisoformat(str(lines[-1]["timestamp"])).timestamp()
+        wait_for(lambda: time.time() > last + 1.1, "the next second")
+
+
 def check_response(service: Service, response: bytes, status: int, reason: str) -> None:
     """Check that a response has problem details, and that a line with its trace id has the reason."""
     head, _, body = response.partition(b"\r\n\r\n")
@@ -75,6 +93,12 @@ def check_response(service: Service, response: bytes, status: int, reason: str) 
     assert ("application/problem+json", "close") == (fields["content-type"], fields["connection"])
     assert len(body) == int(fields["content-length"])
     assert ("warning", reason) == (line["level"], line["reason"])
+
+
+def send_invalid_request(service: Service) -> bytes:
+    with connect(service) as client:
+        client.sendall(b"invalid\r\n\r\n")
+        return read_to_end(client)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +136,7 @@ def test_an_endless_head_is_refused(attacked: Service, processes: Processes, sta
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX: ", b"GET /"], ids=["header", "path"])
 def test_an_endless_head_gets_a_431(attacked: Service, start: bytes) -> None:
     """Before it is complete."""
+    wait_for_next_report(attacked, "head_too_large")
     with connect(attacked) as client:
         client.sendall(start)
         for _ in range(8):
@@ -128,9 +153,22 @@ def test_a_path_counts_like_headers(attacked: Service) -> None:
 
 def test_an_invalid_request_gets_a_400(attacked: Service) -> None:
     """With a trace id."""
-    with connect(attacked) as client:
-        client.sendall(b"invalid\r\n\r\n")
-        check_response(attacked, read_to_end(client), 400, "invalid_request")
+    check_response(attacked, send_invalid_request(attacked), 400, "invalid_request")
+
+
+def test_clients_that_connect_again_and_again_do_not_fill_the_log(attacked: Service) -> None:
+    """Of the connections that are closed for one reason, one per second has a line, with the number of the others."""
+    wait_for_next_report(attacked, "invalid_request")
+    for _ in range(300):
+        send_invalid_request(attacked)
+    wait_for_next_report(attacked, "invalid_request")
+    send_invalid_request(attacked)
+    lines = reports(attacked, "invalid_request")
+    times = [datetime.fromisoformat(str(line["timestamp"])) for line in lines]
+
+    assert closed(attacked, "invalid_request") == len(lines) + sum(line["suppressed"] for line in lines)
+    assert all(later - earlier > timedelta(seconds=0.9) for earlier, later in pairwise(times))
+    assert not [line for line in attacked.lines() if line["logger"] == "uvicorn.error"]
 
 
 @pytest.mark.parametrize(
