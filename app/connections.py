@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 except ImportError:  # uvicorn then uses h11, too
     _HAS_HTTPTOOLS = False
 else:
@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
 _LOG_SECONDS = 1.0  # a client that connects again and again must not fill the log
-# Requests that a client may send without waiting for the response; uvicorn keeps a few KiB for each.
+# Requests that a client may send without waiting for the response, and their bodies: uvicorn keeps all of them.
 _MAX_PIPELINED = 16
+_MAX_PIPELINED_BYTES = 65_536
 
 # One per process, in the registry of its service.
 connections_closed = Counter(
@@ -92,6 +93,11 @@ class _Guard:
         self._since = 0.0
         self.too_large = _RefusedError(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request's head is too long."
+        )
+        self.too_many_requests = _RefusedError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "The client sends requests without waiting for responses.",
         )
 
     def start(self) -> None:
@@ -227,6 +233,14 @@ class _GuardedConnection(Protocol):
 class _H11Connection(_GuardedConnection, H11Protocol):
     """A connection of uvicorn; h11 itself limits the size of an unfinished head."""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._guard.is_waiting_for_request() or self.transport.is_closing():
+            return
+        # h11 has not parsed what follows the current request.
+        if len(self.conn.trailing_data[0]) > _MAX_PIPELINED_BYTES:
+            self._guard.refuse(self._guard.too_many_requests)
+
     def has_unfinished_request(self) -> bool:
         """Return whether the client has sent only a part of a request."""
         return self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
@@ -249,6 +263,14 @@ if _HAS_HTTPTOOLS:
             self._unfinished = 0  # bytes without a complete head or a part of a body
             self._progress = False
             self._within_request = False
+            self._unanswered: list[RequestResponseCycle] = []
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            # Of several requests, uvicorn ends only the last one. The others would wait, and keep their bodies.
+            for cycle in self._unanswered:
+                cycle.disconnected = cycle.disconnected or not cycle.response_complete
+                cycle.message_event.set()
 
         def has_unfinished_request(self) -> bool:
             """Return whether the client has sent only a part of a request."""
@@ -273,13 +295,16 @@ if _HAS_HTTPTOOLS:
         def on_headers_complete(self) -> None:
             self._progress = True
             super().on_headers_complete()
+            if self._guard.has_been_used():  # not if the first request opens a websocket
+                self._unanswered = [each for each in (*self._unanswered, self.cycle) if not each.response_complete]
             if len(self.pipeline) > _MAX_PIPELINED:
-                detail = f"The client has sent more than {_MAX_PIPELINED} requests without waiting."
-                raise _RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", detail)
+                raise self._guard.too_many_requests
 
         def on_body(self, body: bytes) -> None:
             self._progress = True
             super().on_body(body)
+            if sum(len(cycle.body) for cycle, _ in self.pipeline) > _MAX_PIPELINED_BYTES:
+                raise self._guard.too_many_requests
 
         def on_message_complete(self) -> None:
             self._within_request = False

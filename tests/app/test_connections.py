@@ -301,6 +301,72 @@ def test_pipelined_requests_have_a_limit(attacked: Service, processes: Processes
     assert process.memory_info().rss - memory < 32 * MIB
 
 
+WAITING_APP = """
+import asyncio
+import sys
+
+if sys.argv[1:] == ["h11"]:
+    sys.modules["httptools"] = None
+
+from fastapi import FastAPI, Request
+from app.limits import LimitsMiddleware
+from app.observability import ObservabilityMiddleware, configure_logging
+from app.server import run
+from app.settings import ServerSettings
+
+api = FastAPI()
+
+@api.get("/readyz")
+async def readyz(): pass
+
+@api.post("/")
+async def wait_for_client_to_leave(request: Request):
+    await request.body()
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.1)
+
+settings = ServerSettings()
+configure_logging("tested")
+run(ObservabilityMiddleware(LimitsMiddleware(api, settings)), settings)
+"""
+
+
+def post(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size + b" " * size
+
+
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def waiting(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Service]:
+    """Run a service whose requests last until their client leaves."""
+    with running(processes, request.param, {}, f"waiting-{request.param}", ("-c", WAITING_APP)) as service:
+        yield service
+
+
+def test_large_bodies_of_clients_that_left_are_dropped(waiting: Service) -> None:
+    """While such a request waits for its turn, its client leaves: the request ends; also with another one behind it."""
+    with connect(waiting) as first:
+        first.sendall(post(8192))
+        for number in range(10):
+            with connect(waiting) as client:
+                client.sendall(post(8192) * (1 + number % 2))
+                assert 200 == waiting.client.get("/readyz").status_code  # the server has read what was sent before
+        wait_for(lambda: len(left(waiting)) >= 10, "the end of their requests")
+
+
+def left(service: Service) -> list[Line]:
+    return [line for line in service.lines() if line.get("outcome") == "client_disconnect"]
+
+
+def test_pipelined_bodies_have_a_limit(waiting: Service) -> None:
+    """While a client waits for a response, it sends more than 64 KiB of further requests."""
+    with connect(waiting) as client:
+        client.sendall(post(2))
+        with contextlib.suppress(ConnectionError):
+            client.sendall(post(30_000) * 4)
+        assert b"" == read_to_end(client)
+    assert "too_many_requests" == waiting.event("connection.closed")["reason"]
+
+
 def test_half_sent_bodies_fit_into_memory(payments: Service, processes: Processes, tmp_path: Path) -> None:
     """200 clients send all of the longest possible body but its last byte; then, they send that, too."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/half.db", "PAYMENTS_URL": payments.url}
