@@ -136,6 +136,10 @@ bench-stack: setup ## Measure the start-up time and memory of the stack; writes 
 bench-load: setup ## Compare open and closed loop during a stall, and measure the generator; writes bench/LOAD.md (5 minutes).
 	@$(PYTHON) -m bench.load
 
+.PHONY: bench-hostile
+bench-hostile: setup ## Measure normal requests next to 200 hostile connections; writes bench/HOSTILE.md (2 minutes).
+	@$(PYTHON) -m bench.hostile
+
 .PHONY: format
 format: setup ## Format the code.
 	@$(PYTHON) -m ruff format .

@@ -3,10 +3,13 @@
 import logging
 import sys
 from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
+from collections import defaultdict
 from http import HTTPStatus
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
+import h11
 import uvicorn
 from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 except ImportError:  # uvicorn then uses h11, too
     _HAS_HTTPTOOLS = False
 else:
@@ -29,8 +32,10 @@ else:
 logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
-# Requests that a client may send without waiting for the response; uvicorn keeps a few KiB for each.
+_LOG_SECONDS = 1.0  # a client that connects again and again must not fill the log
+# Requests that a client may send without waiting for the response, and their bodies: uvicorn keeps all of them.
 _MAX_PIPELINED = 16
+_MAX_PIPELINED_BYTES = 65_536
 
 # One per process, in the registry of its service.
 connections_closed = Counter(
@@ -61,6 +66,9 @@ class Config(uvicorn.Config):
         self.client_timeout = settings.client_timeout
         self.max_connections = max_connections
         self.open_guards: dict[_Guard, None] = {}  # in the order of their connections
+        # For each reason: when the last line was logged, and how many connections have been closed without one since.
+        self.logged: dict[str, float] = {}
+        self.suppressed: dict[str, int] = defaultdict(int)
         # The sizes of names and values are compared with the setting when the head is complete. Until then, there are
         # also the separators.
         self.max_unfinished = 2 * settings.max_header_bytes
@@ -85,6 +93,11 @@ class _Guard:
         self._since = 0.0
         self.too_large = _RefusedError(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request's head is too long."
+        )
+        self.too_many_requests = _RefusedError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "The client sends requests without waiting for responses.",
         )
 
     def start(self) -> None:
@@ -111,9 +124,15 @@ class _Guard:
             self._timer.cancel()
 
     def report(self, reason: str, detail: str) -> None:
-        """Log and count that the connection is closed."""
+        """Count that the connection is closed, and log it unless another line with the reason was logged just now."""
         connections_closed.labels(reason).inc()
-        logger.warning("Connection closed: %s", detail, extra={"event": "connection.closed", "reason": reason})
+        logged, suppressed, now = self._config.logged, self._config.suppressed, self.connection.loop.time()
+        if now - logged.get(reason, -inf) < _LOG_SECONDS:
+            suppressed[reason] += 1
+            return
+        logged[reason] = now
+        fields = {"event": "connection.closed", "reason": reason, "suppressed": suppressed.pop(reason, 0)}
+        logger.warning("Connection closed: %s", detail, extra=fields)
 
     def refuse(self, error: _RefusedError) -> None:
         """Close the connection, with a response unless another one is under way."""
@@ -170,7 +189,9 @@ class _Guard:
         connection = self.connection
         if connection.transport.get_write_buffer_size():
             return "response", connection.cycle
-        if connection.timeout_keep_alive_task is None and self.is_waiting_for_request():
+        # uvicorn regards a connection as idle after a response, even if a part of the next request came with the last.
+        idle = connection.timeout_keep_alive_task is not None and not connection.has_unfinished_request()
+        if self.is_waiting_for_request() and not idle:
             return "head", connection.cycle
         return None
 
@@ -212,6 +233,18 @@ class _GuardedConnection(Protocol):
 class _H11Connection(_GuardedConnection, H11Protocol):
     """A connection of uvicorn; h11 itself limits the size of an unfinished head."""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._guard.is_waiting_for_request() or self.transport.is_closing():
+            return
+        # h11 has not parsed what follows the current request.
+        if len(self.conn.trailing_data[0]) > _MAX_PIPELINED_BYTES:
+            self._guard.refuse(self._guard.too_many_requests)
+
+    def has_unfinished_request(self) -> bool:
+        """Return whether the client has sent only a part of a request."""
+        return self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
+
 
 if _HAS_HTTPTOOLS:
 
@@ -229,6 +262,19 @@ if _HAS_HTTPTOOLS:
             self._max_unfinished = config.max_unfinished
             self._unfinished = 0  # bytes without a complete head or a part of a body
             self._progress = False
+            self._within_request = False
+            self._unanswered: list[RequestResponseCycle] = []
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            # Of several requests, uvicorn ends only the last one. The others would wait, and keep their bodies.
+            for cycle in self._unanswered:
+                cycle.disconnected = cycle.disconnected or not cycle.response_complete
+                cycle.message_event.set()
+
+        def has_unfinished_request(self) -> bool:
+            """Return whether the client has sent only a part of a request."""
+            return self._within_request
 
         def data_received(self, data: bytes) -> None:
             self._progress = False
@@ -236,6 +282,10 @@ if _HAS_HTTPTOOLS:
             self._unfinished = 0 if self._progress else self._unfinished + len(data)
             if self._unfinished > self._max_unfinished and not self.transport.is_closing():
                 self._guard.refuse(self._guard.too_large)
+
+        def on_message_begin(self) -> None:
+            self._within_request = True
+            super().on_message_begin()
 
         def on_header(self, name: bytes, value: bytes) -> None:
             if len(self.headers) >= MAX_HEADERS:
@@ -245,10 +295,17 @@ if _HAS_HTTPTOOLS:
         def on_headers_complete(self) -> None:
             self._progress = True
             super().on_headers_complete()
+            if self._guard.has_been_used():  # not if the first request opens a websocket
+                self._unanswered = [each for each in (*self._unanswered, self.cycle) if not each.response_complete]
             if len(self.pipeline) > _MAX_PIPELINED:
-                detail = f"The client has sent more than {_MAX_PIPELINED} requests without waiting."
-                raise _RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", detail)
+                raise self._guard.too_many_requests
 
         def on_body(self, body: bytes) -> None:
             self._progress = True
             super().on_body(body)
+            if sum(len(cycle.body) for cycle, _ in self.pipeline) > _MAX_PIPELINED_BYTES:
+                raise self._guard.too_many_requests
+
+        def on_message_complete(self) -> None:
+            self._within_request = False
+            super().on_message_complete()

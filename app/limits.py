@@ -17,9 +17,9 @@ from app.settings import ServerSettings
 CLOSE = {"Connection": "close"}
 #: More than any browser or proxy sends.
 MAX_HEADERS = 100
-# Parsed JSON needs up to 30 times the memory of its text. Longer bodies than those of ordinary requests take turns.
+# Parsed JSON needs up to 30 times the memory of its text, and parsing blocks the event loop. Bodies that are longer
+# than those of ordinary requests take turns.
 _LARGE_BODY_BYTES = 4096
-_MAX_LARGE_BODIES = 4
 # Far more than any body has. An error for each of 100,000 unknown keys would block the event loop for seconds.
 _MAX_KEYS = 50
 
@@ -52,7 +52,7 @@ class LimitsMiddleware:
         self._api = api
         self._max_header_bytes = settings.max_header_bytes
         self._client_timeout = settings.client_timeout
-        self._large_bodies = asyncio.Semaphore(_MAX_LARGE_BODIES)
+        self._large_body = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -91,8 +91,19 @@ class LimitsMiddleware:
             complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if complete and received > _LARGE_BODY_BYTES:
-                await turn.enter_async_context(self._large_bodies)
+                return await wait_for_turn() or message
             return message
+
+        async def wait_for_turn() -> Message | None:
+            """Return `None` when the body may be parsed, or the message that the client has left."""
+            entering = asyncio.ensure_future(turn.enter_async_context(self._large_body))
+            leaving = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait((entering, leaving), return_when=asyncio.FIRST_COMPLETED)
+                return leaving.result() if leaving.done() else None
+            finally:
+                entering.cancel()
+                leaving.cancel()
 
         async def replace_413(message: Message) -> None:
             nonlocal replaced

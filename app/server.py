@@ -53,9 +53,12 @@ def run(app: ObservabilityMiddleware, settings: ServerSettings) -> None:
         settings,
         max_connections=_limit_connections(settings.max_connections),
         log_config=None,  # logging is configured already
-        log_level="warning",  # `service.started` and `service.stopped` replace uvicorn's messages
+        # `service.started` and `service.stopped` replace uvicorn's messages. Its warnings are about single requests: a
+        # client could fill the log with them.
+        log_level="error",
         access_log=False,  # `request.finished` replaces it
         server_header=False,
+        proxy_headers=False,  # anyone can send `X-Forwarded-For` and `X-Forwarded-Proto`, and no code needs them
         workers=settings.web_concurrency,  # otherwise uvicorn reads the variable, and fails if it is empty
         reset_contextvars=True,  # requests on one connection must not share a context
         timeout_keep_alive=_KEEP_ALIVE,

@@ -5,6 +5,8 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
@@ -12,13 +14,16 @@ import psutil
 import pytest
 
 from tests.app.test_limits import MIB, WITHOUT_HTTPTOOLS, peak_memory
+from tests.emitted import Line
 from tests.processes import Processes
 from tests.services import Service, running
+from tests.waiting import wait_for
 
 CLIENT_TIMEOUT = 2
 HEAD = b"POST /charges HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ORDER = HEAD.replace(b"/charges", b"/orders")
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST_PROBE = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"  # a 405
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 
 
@@ -64,6 +69,20 @@ def closed(service: Service, reason: str) -> float:
     )
 
 
+def reports(service: Service, reason: str) -> list[Line]:
+    """Return the lines about connections that were closed for a reason."""
+    return [
+        each for each in service.lines() if (each.get("event"), each.get("reason")) == ("connection.closed", reason)
+    ]
+
+
+def wait_for_next_report(service: Service, reason: str) -> None:
+    """Wait until the next connection that is closed for a reason has a line: there is at most one per second."""
+    if lines := reports(service, reason):
+        last = datetime.fromisoformat(str(lines[-1]["timestamp"])).timestamp()
+        wait_for(lambda: time.time() > last + 1.1, "the next second")
+
+
 def check_response(service: Service, response: bytes, status: int, reason: str) -> None:
     """Check that a response has problem details, and that a line with its trace id has the reason."""
     head, _, body = response.partition(b"\r\n\r\n")
@@ -74,6 +93,12 @@ def check_response(service: Service, response: bytes, status: int, reason: str) 
     assert ("application/problem+json", "close") == (fields["content-type"], fields["connection"])
     assert len(body) == int(fields["content-length"])
     assert ("warning", reason) == (line["level"], line["reason"])
+
+
+def send_invalid_request(service: Service) -> bytes:
+    with connect(service) as client:
+        client.sendall(b"invalid\r\n\r\n")
+        return read_to_end(client)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +136,7 @@ def test_an_endless_head_is_refused(attacked: Service, processes: Processes, sta
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX: ", b"GET /"], ids=["header", "path"])
 def test_an_endless_head_gets_a_431(attacked: Service, start: bytes) -> None:
     """Before it is complete."""
+    wait_for_next_report(attacked, "head_too_large")
     with connect(attacked) as client:
         client.sendall(start)
         for _ in range(8):
@@ -127,9 +153,22 @@ def test_a_path_counts_like_headers(attacked: Service) -> None:
 
 def test_an_invalid_request_gets_a_400(attacked: Service) -> None:
     """With a trace id."""
-    with connect(attacked) as client:
-        client.sendall(b"invalid\r\n\r\n")
-        check_response(attacked, read_to_end(client), 400, "invalid_request")
+    check_response(attacked, send_invalid_request(attacked), 400, "invalid_request")
+
+
+def test_clients_that_connect_again_and_again_do_not_fill_the_log(attacked: Service) -> None:
+    """Of the connections that are closed for one reason, one per second has a line, with the number of the others."""
+    wait_for_next_report(attacked, "invalid_request")
+    for _ in range(300):
+        send_invalid_request(attacked)
+    wait_for_next_report(attacked, "invalid_request")
+    send_invalid_request(attacked)
+    lines = reports(attacked, "invalid_request")
+    times = [datetime.fromisoformat(str(line["timestamp"])) for line in lines]
+
+    assert closed(attacked, "invalid_request") == len(lines) + sum(line["suppressed"] for line in lines)
+    assert all(later - earlier > timedelta(seconds=0.9) for earlier, later in pairwise(times))
+    assert not [line for line in attacked.lines() if line["logger"] == "uvicorn.error"]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +177,11 @@ def test_an_invalid_request_gets_a_400(attacked: Service) -> None:
         pytest.param(b"", b"", id="nothing"),
         pytest.param(b"", b"GET /healthz HT", id="half-a-head"),
         pytest.param(REQUEST, b"GET /healthz HT", id="half-a-head-after-a-request"),
+        pytest.param(REQUEST + b"GET /healthz HT", b"", id="half-a-head-with-a-request"),
+        pytest.param(POST_PROBE + b"{", b"", id="half-a-body-that-is-not-read"),
     ],
 )
-def test_a_head_has_to_arrive_in_time(attacked: Service, first: bytes, half: bytes) -> None:
+def test_a_request_has_to_arrive_in_time(attacked: Service, first: bytes, half: bytes) -> None:
     """Otherwise, the response is a 408; also for 200 such clients."""
     before = closed(attacked, "head_timeout")
     with contextlib.ExitStack() as stack:
@@ -148,8 +189,8 @@ def test_a_head_has_to_arrive_in_time(attacked: Service, first: bytes, half: byt
         for client in clients:
             client.sendall(first)
         for client in clients:
-            received = b"" if first else b'"ok"}'
-            while b'"ok"}' not in received:
+            received = b"" if first else b"}"
+            while not received.endswith(b"}"):
                 received += client.recv(4096)
             client.sendall(half)
         responses = [read_to_end(client) for client in clients]
@@ -179,7 +220,7 @@ def test_the_rest_of_a_body_has_to_arrive_in_time(attacked: Service) -> None:
     """The body of a request that has been answered."""
     before = closed(attacked, "head_timeout")
     with connect(attacked) as client:
-        client.sendall(b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
+        client.sendall(POST_PROBE)
         started = time.monotonic()
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < started + 30:
@@ -223,6 +264,30 @@ def test_a_response_has_to_be_read_in_time(processes: Processes) -> None:
         assert len(read_to_end(client)) < 8 * MIB
 
 
+SCOPE_APP = """
+from app.observability import ObservabilityMiddleware, configure_logging
+from app.server import run
+from app.settings import ServerSettings
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    body = f"{scope['scheme']} {scope['client'][0]}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+configure_logging("tested")
+run(ObservabilityMiddleware(app), ServerSettings())
+"""
+
+
+def test_a_client_cannot_choose_its_address(processes: Processes) -> None:
+    """Nor the scheme: the headers of proxies are not trusted, because every client can send them."""
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    with running(processes, "tested", {}, "forwarded", ("-c", SCOPE_APP)) as service:
+        assert "http 127.0.0.1" == service.client.get("/", headers=headers).text
+
+
 def test_pipelined_requests_have_a_limit(attacked: Service, processes: Processes) -> None:
     """A client that sends 20,000 requests at once."""
     process = psutil.Process(processes.pid(attacked.name))
@@ -234,6 +299,72 @@ def test_pipelined_requests_have_a_limit(attacked: Service, processes: Processes
             client.send(b"GET / HTTP/1.1\r\n\r\n" * 20_000)
         assert 200 == attacked.client.get("/readyz").status_code
     assert process.memory_info().rss - memory < 32 * MIB
+
+
+WAITING_APP = """
+import asyncio
+import sys
+
+if sys.argv[1:] == ["h11"]:
+    sys.modules["httptools"] = None
+
+from fastapi import FastAPI, Request
+from app.limits import LimitsMiddleware
+from app.observability import ObservabilityMiddleware, configure_logging
+from app.server import run
+from app.settings import ServerSettings
+
+api = FastAPI()
+
+@api.get("/readyz")
+async def readyz(): pass
+
+@api.post("/")
+async def wait_for_client_to_leave(request: Request):
+    await request.body()
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.1)
+
+settings = ServerSettings()
+configure_logging("tested")
+run(ObservabilityMiddleware(LimitsMiddleware(api, settings)), settings)
+"""
+
+
+def post(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size + b" " * size
+
+
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def waiting(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Service]:
+    """Run a service whose requests last until their client leaves."""
+    with running(processes, request.param, {}, f"waiting-{request.param}", ("-c", WAITING_APP)) as service:
+        yield service
+
+
+def test_large_bodies_of_clients_that_left_are_dropped(waiting: Service) -> None:
+    """While such a request waits for its turn, its client leaves: the request ends; also with another one behind it."""
+    with connect(waiting) as first:
+        first.sendall(post(8192))
+        for number in range(10):
+            with connect(waiting) as client:
+                client.sendall(post(8192) * (1 + number % 2))
+                assert 200 == waiting.client.get("/readyz").status_code  # the server has read what was sent before
+        wait_for(lambda: len(left(waiting)) >= 10, "the end of their requests")
+
+
+def left(service: Service) -> list[Line]:
+    return [line for line in service.lines() if line.get("outcome") == "client_disconnect"]
+
+
+def test_pipelined_bodies_have_a_limit(waiting: Service) -> None:
+    """While a client waits for a response, it sends more than 64 KiB of further requests."""
+    with connect(waiting) as client:
+        client.sendall(post(2))
+        with contextlib.suppress(ConnectionError):
+            client.sendall(post(30_000) * 4)
+        assert b"" == read_to_end(client)
+    assert "too_many_requests" == waiting.event("connection.closed")["reason"]
 
 
 def test_half_sent_bodies_fit_into_memory(payments: Service, processes: Processes, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Tests of the overhead benchmark."""
+"""Tests of the benchmarks."""
