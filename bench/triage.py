@@ -85,8 +85,9 @@ class Order(NamedTuple):
         yield line(0.1, "debug", "app.users.service", "Looking for the user of this order") | {"user_id": self.user_id}
         yield line(0.2, "debug", "app.database", "Statement") | {
             "statement": "SELECT orders.id, orders.user_id, orders.sku, orders.quantity, orders.status, "
-            "orders.created_at, users.id AS id_1, users.name, users.email, users.created_at AS created_at_1 FROM orders "
-            "JOIN users ON users.id = orders.user_id WHERE orders.id = $1::INTEGER AND orders.status = $2::VARCHAR FOR UPDATE OF orders",
+            "orders.created_at, users.id AS id_1, users.name, users.email, users.created_at AS created_at_1 "
+            "FROM orders JOIN users ON users.id = orders.user_id WHERE orders.id = $1::INTEGER "
+            "AND orders.status = $2::VARCHAR FOR UPDATE OF orders",
             "statement_ms": round(self.took_ms * 0.9, 3),
         }
         yield finished(0.7, "/charges", "payments")
