@@ -114,7 +114,7 @@ def test_latency_panel_has_exemplars_in_its_range() -> None:
 def test_first_screen_of_the_home_dashboard() -> None:
     """Status, latency, slow requests and their explanation are above the fold of a laptop: 20 rows of 38 pixels."""
     panels = {panel.get("title"): panel["gridPos"] for panel in panels_of(DASHBOARDS["service.json"])}
-    bottom = panels["Why? What slow requests have in common"]
+    bottom = panels["Why? What the slow requests have in common"]
 
     assert bottom["y"] + bottom["h"] <= 20
     assert all(
