@@ -2,8 +2,8 @@
 
 from grafana_foundation_sdk.builders import table
 
-from grafana.common import AROUND, SERVICE, TRACE_LOGS, variable
-from grafana.tables import ROW_TIME, Column, if_empty, links, parse, table_of_lines
+from grafana.common import SERVICE, TRACE_LOGS, variable
+from grafana.tables import Column, if_empty, links, parse, table_of_lines
 
 #: The explanations of incidents of the selected service.
 EXPLANATIONS = (
