@@ -49,9 +49,13 @@ def test_other_origins_cannot_read(published: dict[str, str]) -> None:
 
 def test_programs_read_and_write(published: dict[str, str]) -> None:
     """`make load` and `triage` on this machine can do what they need."""
+
+    def write(url: str, body: str) -> httpx2.Response:
+        return httpx2.post(url, content=body, headers=web_page.JSON)
+
     assert 200 == httpx2.get(f"{published['alloy']}/-/ready").status_code
-    assert 200 == httpx2.post(f"{published['prometheus']}{web_page.OTLP}", json=web_page.METRICS).status_code
-    assert 204 == httpx2.post(f"{published['loki']}{web_page.PUSH}", json=web_page.LINES).status_code
+    assert 200 == write(f"{published['prometheus']}{web_page.OTLP}", web_page.metrics()).status_code
+    assert 204 == write(f"{published['loki']}{web_page.PUSH}", web_page.log_lines()).status_code
     wait_for(lambda: stores.query(published["prometheus"], "written_by_a_test"), "the metric")
     (line,) = wait_for(lambda: stores.lines(published["loki"], '{service_name="gateway"}'), "the line")
     assert {"message": "written"} == line.fields

@@ -7,15 +7,6 @@ from typing import NamedTuple
 
 import httpx2
 
-LINES = {
-    "streams": [{"stream": {"service_name": "gateway"}, "values": [[str(time.time_ns()), '{"message": "written"}']]}]
-}
-POINT = {"asInt": "7", "timeUnixNano": str(time.time_ns())}
-METRICS = {
-    "resourceMetrics": [
-        {"scopeMetrics": [{"metrics": [{"name": "written_by_a_test", "gauge": {"dataPoints": [POINT]}}]}]}
-    ]
-}
 FAULT = {"fault": "slow-query", "users": [1], "seconds": 5, "delay_ms": 100}
 SWARM = "user_count=1&spawn_rate=1&host=http://evil.example"
 JSON = {"Content-Type": "application/json"}
@@ -24,6 +15,19 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FOREIGN_ORIGIN = {"Origin": "http://evil.example"}
 FOREIGN_HOST = {"Host": "evil.example"}
 PUSH, OTLP = "/loki/api/v1/push", "/api/v1/otlp/v1/metrics"
+
+
+def log_lines() -> str:
+    """Return a log line of now in the JSON format of Loki."""
+    values = [[str(time.time_ns()), '{"message": "written"}']]
+    return json.dumps({"streams": [{"stream": {"service_name": "gateway"}, "values": values}]})
+
+
+def metrics() -> str:
+    """Return a sample of now in the JSON format of OTLP."""
+    point = {"asInt": "7", "timeUnixNano": str(time.time_ns())}
+    metric = {"name": "written_by_a_test", "gauge": {"dataPoints": [point]}}
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
 
 
 class Attack(NamedTuple):
@@ -101,7 +105,7 @@ THROUGH_GRAFANA = [
 
 def assert_refused(url: str, attack: Attack) -> None:
     """Send the request to a server's published URL, with a body that the server accepts from others."""
-    bodies = {PUSH: json.dumps(LINES), OTLP: json.dumps(METRICS), "/faults": json.dumps(FAULT), "/swarm": SWARM}
+    bodies = {PUSH: log_lines(), OTLP: metrics(), "/faults": json.dumps(FAULT), "/swarm": SWARM}
     body = bodies.get(attack.path) if attack.method == "POST" else None
     response = httpx2.request(attack.method, url + attack.path, headers=attack.headers, content=body)
 
