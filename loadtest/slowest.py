@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Response, json, request
 
+from triage.links import trace_logs_url
+
 if TYPE_CHECKING:  # importing Locust patches the standard library, and this module is used without it, too
     from locust.env import Environment
     from locust.event import Events
@@ -95,8 +97,6 @@ class SlowestRequests:
 
     def rows(self, grafana: str) -> list[dict[str, object]]:
         """Return the rows of the table, the slowest request first; `grafana` is a URL."""
-        from triage.endpoints import trace_logs_url  # noqa: PLC0415 - slow to import, and only needed here
-
         return [
             {
                 "time": f"{datetime.fromtimestamp(each.sent_at, UTC).isoformat(timespec='milliseconds')[:-6]}Z",
