@@ -79,6 +79,7 @@ def stack() -> Iterator[Stack]:
         for name, settings in (("api", {}), ("api-2", few), ("api-3", few)):
             port = urlsplit(stack.locust).port if name == "api" else free_port()
             load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(port), "PROMETHEUS_URL": stack.prometheus}
+            load["GRAFANA_PORT"] = str(urlsplit(stack.grafana or "").port)
             native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], {**load, **settings})
         yield stack
 

@@ -11,8 +11,14 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.journey.conftest import Visitor
+from tests.journey.test_dashboards import assert_shows_one_trace
+from tests.journey.test_load_runs import load_is_running
 from tests.processes import Processes, free_port
 from tests.services import Service, running
+from tests.stack import stores
+from tests.stack.native import Stack
+from tests.waiting import wait_for
 
 # A user whose requests have markup as their name.
 HOSTILE_NAME = """
@@ -117,6 +123,20 @@ def test_the_slowest_request_links_to_its_lines(page: Page, open_tab: Callable[.
         href, trace_id = link.get_attribute("href") or "", link.inner_text()
         assert f"{href}{trace_id}" == cell.text_content()
         assert f"var-trace_id={trace_id}&" in href
+
+
+def test_the_link_opens_the_lines_in_grafana(visitor: Visitor, stack: Stack) -> None:
+    """One click on the slowest request of the stack's own load opens the dashboard with its lines."""
+    wait_for(lambda: load_is_running(stack), "the stack's own load", 60, pause=1)
+    page = visitor.context.new_page()
+    page.goto(f"{stack.locust}/")
+    page.get_by_role("tab", name="Slowest requests").click()
+    trace_id = page.locator("tbody").get_by_role("link").first.inner_text()
+    wait_for(lambda: stores.lines_of(stack.loki, trace_id), "the lines of the slowest request")
+    with visitor.context.expect_page() as opened:
+        page.get_by_role("link", name=trace_id).click()
+    lines = assert_shows_one_trace(opened.value, stack)
+    assert trace_id == lines[0].fields["trace_id"]
 
 
 def test_markup_in_names_and_ids_is_text(page: Page, open_tab: Callable[..., Locator], tmp_path: Path) -> None:
