@@ -68,9 +68,9 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument(
         "--grafana-port",
         type=int,
-        default=3000,
-        env_var="GRAFANA_PORT",
-        help="The port of Grafana on this machine, for links to the log lines of the slowest requests.",
+        default=os.environ.get("GRAFANA_PORT") or "3000",
+        help="The port of Grafana on this machine, for links to the log lines of the slowest requests. By default, "
+        "GRAFANA_PORT or 3000.",
         **hidden,
     )
     parser.add_argument("--seed", type=int, help="Seed of the users' random choices.", **hidden)

@@ -47,7 +47,7 @@ class SlowestRequests:
     def __init__(self, limit: int = _LIMIT) -> None:
         """Start without requests."""
         self._limit = limit
-        self._heap: list[SlowRequest] = []
+        self._requests: list[SlowRequest] = []  # the fastest first
 
     def add_listeners(self, events: "Events") -> None:
         """Follow the requests of this process, or the reports of its workers, and add the tab to the web UI."""
@@ -70,7 +70,7 @@ class SlowestRequests:
         **_: object,
     ) -> None:
         """Keep a finished request if it is one of the slowest."""
-        if len(self._heap) == self._limit and response_time <= self._heap[0].duration_ms:
+        if len(self._requests) == self._limit and response_time <= self._requests[0].duration_ms:
             return
         sent_at = time.time() - response_time / 1000 if start_time is None else start_time
         # A service that chooses its own trace id returns it.
@@ -81,19 +81,19 @@ class SlowestRequests:
 
     def on_report_to_master(self, *, data: dict[str, Any], **_: object) -> None:
         """Move the requests to a worker's report."""
-        data[_KEY] = self._heap
-        self._heap = []
+        data[_KEY] = self._requests
+        self._requests = []
 
     def on_worker_report(self, *, data: Mapping[str, Any], **_: object) -> None:
         """Add the requests of a worker's report."""
         self._add(SlowRequest(*each) for each in data.get(_KEY, ()))
 
     def _add(self, requests: Iterable[SlowRequest]) -> None:
-        self._heap = heapq.nlargest(self._limit, [*self._heap, *requests])[::-1]  # a sorted list is a heap
+        self._requests = heapq.nlargest(self._limit, [*self._requests, *requests])[::-1]
 
     def clear(self, **_: object) -> None:
         """Forget all requests."""
-        self._heap.clear()
+        self._requests.clear()
 
     def rows(self, grafana: str) -> list[dict[str, object]]:
         """Return the rows of the table, the slowest request first; `grafana` is a URL."""
@@ -106,7 +106,7 @@ class SlowestRequests:
                 "status": each.status or "no response",
                 "lines": trace_logs_url(grafana, each.trace_id, each.sent_at) if each.trace_id else "no trace id",
             }
-            for each in reversed(self._heap)
+            for each in reversed(self._requests)
         ]
 
     def add_tab(self, environment: "Environment", web_ui: "WebUI | None", **_: object) -> None:
