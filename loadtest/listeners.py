@@ -20,6 +20,7 @@ from app.observability import configure_logging
 from loadtest.ids import RequestIds, new_run
 from loadtest.incidents import repeat_incidents
 from loadtest.record import Record
+from loadtest.slowest import SlowestRequests
 from loadtest.user import ApiUser, TracedSession
 from loadtest.web_ui import protect_web_ui
 from triage.urls import split_credentials
@@ -40,6 +41,7 @@ def add_listeners(events: Events) -> None:
     events.init.add_listener(protect_web_ui)
     events.test_start.add_listener(run.start)
     events.test_stop.add_listener(run.stop)
+    SlowestRequests().add_listeners(events)
 
 
 def _log_json() -> None:
@@ -63,6 +65,14 @@ def _add_options(parser: LocustArgumentParser) -> None:
         **hidden,
     )
     parser.add_argument("--record", metavar="FILE", help="Append one line of JSON per request to FILE.", **hidden)
+    parser.add_argument(
+        "--grafana-port",
+        type=int,
+        default=os.environ.get("GRAFANA_PORT") or "3000",
+        help="The port of Grafana on this machine, for links to the log lines of the slowest requests. By default, "
+        "GRAFANA_PORT or 3000.",
+        **hidden,
+    )
     parser.add_argument("--seed", type=int, help="Seed of the users' random choices.", **hidden)
     parser.add_argument("--run", help="The name of the run; the master passes it to its workers.", **hidden)
 

@@ -15,7 +15,7 @@ from loadtest.verdict import (
 )
 from triage import console, reconcile
 from triage.console import Console, sanitize
-from triage.endpoints import trace_logs_url
+from triage.links import trace_logs_url
 from triage.timestamps import clock, rfc3339
 
 _COLOURS = {Word.PASS: "bold green", Word.FAIL: "bold red", Word.INVALID: "bold yellow"}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
-from urllib.parse import quote
 
 from pydantic import Field, HttpUrl, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -96,8 +95,3 @@ def read_endpoints(timeout: float = TIMEOUT, overrides: Mapping[str, str] | None
         load=load,
         incidents=load and settings.load_incidents != "off",
     )
-
-
-def trace_logs_url(grafana: str, trace_id: str, at: float) -> str:
-    """Return the address of the dashboard with a request's lines, in the minutes around `at`."""
-    return f"{grafana}/d/trace-logs?var-trace_id={quote(trace_id, safe='')}&time={at * 1000:.0f}&time.window=600000"

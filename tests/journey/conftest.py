@@ -9,7 +9,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, FloatRect, Locator, Page, Playwright, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    FloatRect,
+    Locator,
+    Page,
+    Playwright,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from tests.processes import free_port
 from tests.stack.native import NativeStack, Stack
@@ -69,6 +79,7 @@ def stack() -> Iterator[Stack]:
         for name, settings in (("api", {}), ("api-2", few), ("api-3", few)):
             port = urlsplit(stack.locust).port if name == "api" else free_port()
             load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(port), "PROMETHEUS_URL": stack.prometheus}
+            load["GRAFANA_PORT"] = str(urlsplit(stack.grafana or "").port)
             native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], {**load, **settings})
         yield stack
 
@@ -83,12 +94,19 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture
-def visitor(playwright: Playwright, stack: Stack, tmp_path: Path) -> Iterator[Visitor]:
-    """Return a visitor; fail afterwards if there were console errors or requests to other machines."""
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Return a new Chromium."""
     browser = playwright.chromium.launch(
         executable_path=_CHROMIUM,
         args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
     )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, stack: Stack, tmp_path: Path) -> Iterator[Visitor]:
+    """Return a visitor; fail afterwards if there were console errors or requests to other machines."""
     # The window shows the whole dashboard, because Grafana renders only the panels in view.
     context = browser.new_context(viewport={"width": 1440, "height": 3200}, timezone_id="UTC")
     visitor = Visitor(context, stack.grafana or "", Path(os.environ.get("PICTURES", tmp_path)))
@@ -98,5 +116,5 @@ def visitor(playwright: Playwright, stack: Stack, tmp_path: Path) -> Iterator[Vi
     context.on("page", visitor.watch)
     context.on("request", visitor.check_host)
     yield visitor
-    browser.close()
+    context.close()
     assert [] == visitor.problems

@@ -183,6 +183,41 @@ def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes
     processes.stop("web")
 
 
+def slowest_requests(url: str) -> list[str]:
+    """Return the trace ids in Locust's table of the slowest requests."""
+    (table,) = httpx2.get(f"{url}/stats/requests").json()["extended_stats"]
+    return [re.findall("var-trace_id=([^&]+)", row["lines"])[0] for row in table["data"]]
+
+
+def test_the_slowest_requests_are_those_of_the_run(loaded: Service, processes: Processes) -> None:
+    """They stay after the run, until a new one starts or the statistics are reset."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"LOAD": "off", "LOAD_TARGET": loaded.url, "LOAD_PORT": str(port)}
+    processes.start("slowest", [sys.executable, "-m", "loadtest"], settings)
+    processes.wait_until_ready("slowest", f"{url}/")
+
+    def runs() -> list[str]:
+        lines = parse(processes.output("slowest").read_text())
+        return [line["run"] for line in lines if line.get("event") == "run.started"]
+
+    def run() -> set[str]:
+        """Make a run, and return the trace ids of its requests."""
+        earlier = len(runs())
+        form = {"user_count": "5", "spawn_rate": "5", "host": loaded.url}
+        httpx2.post(f"{url}/swarm", data=form).raise_for_status()
+        (name,) = wait_for(lambda: runs()[earlier:], "the start of the run")
+        wait_for(lambda: len(requests_of(loaded, name)) > 5, "some requests")
+        httpx2.post(f"{url}/stop", timeout=30).raise_for_status()
+        return {line["trace_id"] for line in requests_of(loaded, name)}
+
+    assert run() >= set(slowest_requests(url)) > set()
+    assert run() >= set(slowest_requests(url)) > set()
+    httpx2.post(f"{url}/stats/reset").raise_for_status()
+    wait_for(lambda: not slowest_requests(url), "the reset")
+    processes.stop("slowest")
+
+
 class WebPage(NamedTuple):
     """Requests to Locust's web UI, as a page in the user's browser can send them."""
 
@@ -225,13 +260,15 @@ def idle(loaded: Service, processes: Processes) -> Iterator[WebPage]:
     ],
     ids=["foreign origin", "sandboxed page", "malformed origin", "similar origin", "DNS rebinding", "its post"],
 )
-@pytest.mark.parametrize("path", ["/swarm", "/stop", "/stats/reset", "/user", "/stats/requests"])
+@pytest.mark.parametrize("path", ["/swarm", "/stop", "/stats/reset", "/user", "/stats/requests", "/"])
 def test_other_web_pages_are_refused(loaded: Service, idle: WebPage, headers: dict[str, str], path: str) -> None:
     """No other page can change a run or read its results, also if its name resolves to this machine."""
     if path == "/swarm":
         response = idle.swarm(loaded.url, headers)
     else:
-        response = httpx2.request("GET" if path == "/stats/requests" else "POST", idle.url + path, headers=headers)
+        response = httpx2.request(
+            "GET" if path in {"/stats/requests", "/"} else "POST", idle.url + path, headers=headers
+        )
     assert 403 == response.status_code
     assert response.text.startswith("Refused: ")
     assert "ready" == idle.state()
@@ -339,9 +376,15 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     processes.wait_until_ready("master", f"http://127.0.0.1:{port}/", 60)
     master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("master"), loaded.client)
     run = master.event("run.started")["run"]
-    wait_for(lambda: {"0", "1"} == {line["request_id"].split("-")[1] for line in requests_of(loaded, run)}, "both", 60)
+    wait_for(lambda: set("01") <= {each["request_id"].split("-")[1] for each in requests_of(loaded, run)}, "both", 60)
+    wait_for(lambda: len(requests_of(loaded, run)) > 30, "more requests than the slowest", 60)
     httpx2.post(f"{master.url}/stop", timeout=30).raise_for_status()
     stopped = master.event("run.stopped")
+    slowest = slowest_requests(master.url)
+
+    assert 20 == len(slowest)
+    sent = {line["trace_id"]: line["request_id"] for line in requests_of(loaded, run)}
+    assert {"0", "1"} == {sent[trace_id].split("-")[1] for trace_id in slowest}
 
     ids = [line["request_id"] for line in requests_of(loaded, run)]
     assert (len(ids), 0) == (stopped["requests"], stopped["failures"])

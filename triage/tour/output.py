@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triage.console import Console, Piece
-from triage.endpoints import Endpoints, trace_logs_url
+from triage.endpoints import Endpoints
+from triage.links import trace_logs_url
 from triage.models import LogLine
 from triage.spikes import SLOW, Spike
 from triage.stores.prometheus import LabelledExemplar
