@@ -25,6 +25,7 @@ class FakeLoki(HttpClient):
         self._stored = sorted(((parse(line["timestamp"]), json.dumps(line), line) for line in lines), key=itemgetter(0))
         self.now = inf
         self.largest_page = 0
+        self.pushes = 0
         self.responds = True
 
     def pushed(self) -> list[Line]:
@@ -47,6 +48,7 @@ class FakeLoki(HttpClient):
     def post(self, path: str, body: Any) -> None:
         """Store pushed lines, each once."""
         del path
+        self.pushes += 1
         for stream in body["streams"]:
             for _, text, _ in stream["values"]:
                 line = json.loads(text)

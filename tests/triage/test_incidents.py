@@ -160,7 +160,7 @@ def test_restart_and_outage() -> None:
     loki.responds = True
     (line,) = [line for _, line in watch(loki, 300, since=200)]
     assert [] == list(watch(loki, 400, since=205))
-    assert "user_id" == line["field"]
+    assert ("user_id", 1) == (line["field"], loki.pushes)
 
 
 def test_long_incident() -> None:
