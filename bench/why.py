@@ -35,8 +35,8 @@ _PAGE = """\
 # Whether the tour explains incidents
 
 Written by `make bench-why`: three replicas of the service with {users} requests/s in all, payments, PostgreSQL, Loki,
-Alloy and the tour on {cores} cores, with a load average of {load:.1f} at the end. {quiet_runs} quiet runs of {quiet:.0f} s come
-first, then incidents of {seconds} s, each with another cause.
+Alloy and the tour on {cores} cores, with a load average of {load:.1f} at the end. First come {quiet_runs} quiet runs of
+{quiet:.0f} s, then incidents of {seconds} s, each with another cause.
 
 An explanation is right if it comes within {deadline:.0f} s, if `field` is the cause, with affected values only, and if
 `part` is the largest part of the latency. The seconds are from the end of the incident until the line was in Loki.
