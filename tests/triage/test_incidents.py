@@ -139,7 +139,7 @@ def test_quiet_traffic(share: float) -> None:
 
 
 def test_random_slow_requests() -> None:
-    """An incident without a cause is one line that says that nothing explains it."""
+    """An incident without a cause is one line with the message that nothing explains it."""
     (line,) = explained(traffic(slow_at_random(0.1, 100, 160)))
     assert ("-", "-", "-", "-") == tuple(line[name] for name in ("field", "values", "slow_with", "fast_with"))
     assert "Nothing explains it: no field separates them from the others." in line["message"]
