@@ -24,9 +24,9 @@ from tests.stack.native import REPLICAS, NativeStack
 from triage.incidents import EVENT
 
 RESULTS = Path(__file__).with_name("WHY.md")
-_USERS, _AFFECTED = 24, range(1, 13)
+_USERS, _AFFECTED = 30, range(1, 9)
 _QUIET_RUNS, _QUIET = 10, 40.0  # seconds
-_SECONDS = 20  # of an incident
+_SECONDS = 30  # of an incident
 _DEADLINE = 60.0  # seconds from the end of an incident to its line
 _APART = 25.0  # seconds between two incidents
 _POOL_SIZE = 4  # connections of a replica, so that a slow database can exhaust the pool

@@ -23,7 +23,9 @@ _STEP = 2  # seconds; the resolution of an incident's times
 _SETTLED = 3.0  # seconds in which lines arrive in Loki
 _OVER = 15.0  # seconds without a raised share of slow and failed requests that end an incident
 _MAX_LENGTH = 300.0  # seconds; a longer incident is explained in parts
+_MIN_RAISE = 2.0  # times the usual share of slow and failed requests
 _MIN_SLOW = 5  # slow and failed requests
+_MIN_UNEXPLAINED = 10  # the same, if nothing explains them: a short pause of the machine is no incident
 _PAUSE = 10.0  # seconds between two checks
 _LOAD = 20  # times as long as a check took until the next one, so that checks never need more than 5 % of Loki
 _MAX_SLOW, _MAX_FAST = 2_000, 5_000  # lines that are compared
@@ -121,9 +123,14 @@ class IncidentExplainer:
 def find_incidents(service: str, intervals: Iterable[Interval], done: float, now: float) -> Iterator[Incident]:
     """Yield the incidents after `done` that are over at `now`, and the parts of those that last long, in order."""
     intervals = list(intervals)
-    for spike in find_spikes(intervals):
+    spikes = find_spikes(intervals)
+    others = [each for each in intervals if not any(spike.start < each.end <= spike.end for spike in spikes)]
+    usual = sum(each.slow for each in others) / max(1.0, sum(each.requests for each in others))
+    for spike in spikes:
         end = spike.end
         over = now - end >= _OVER
+        if spike.slow < _MIN_RAISE * usual * spike.requests:
+            continue
         while (start := max(spike.start, done)) < end and (over or now - start >= _MAX_LENGTH):
             done = min(end, start + _MAX_LENGTH)
             within = [each for each in intervals if start < each.end <= done]
@@ -133,7 +140,7 @@ def find_incidents(service: str, intervals: Iterable[Interval], done: float, now
 
 
 def explain_incident(loki: HttpClient, incident: Incident) -> NewLine | None:
-    """Return the line that explains an incident, or None if too few lines are those of slow or failed requests."""
+    """Return the line that explains an incident, or None if it is too small."""
     service, window = incident.service, incident.window
     arrived = window.start
 
@@ -149,9 +156,10 @@ def explain_incident(loki: HttpClient, incident: Incident) -> NewLine | None:
     expr = f'{{service_name={quote(service)}, level="{_FAST}"}} {_FINISHED}'
     fast = sample_lines(loki, expr, window, incident.requests - incident.slow, _MAX_FAST)
     counts = count_fields(read_slow(), fast, EXCLUDED)
-    if sum(counts.counts.slow) < _MIN_SLOW:
+    found = explain_counts(counts, service, window, SLOW_MS, "given")
+    if found.slow < (_MIN_SLOW if found.causes else _MIN_UNEXPLAINED):
         return None
-    return as_line(incident._replace(start=arrived), explain_counts(counts, service, window, SLOW_MS, "given"))
+    return as_line(incident._replace(start=arrived), found)
 
 
 def as_line(incident: Incident, found: Explanation) -> NewLine:

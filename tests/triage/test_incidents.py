@@ -145,6 +145,21 @@ def test_random_slow_requests() -> None:
     assert "Nothing explains it: no field separates them from the others." in line["message"]
 
 
+def test_incident_during_slow_requests() -> None:
+    """If requests are slow all the time, an incident is only the time in which there are more of them."""
+    (line,) = explained(traffic(slow_at_random(0.05), slow_for(range(1, 31), 100, 160)))
+    assert ("user_id", "db_ms") == (line["field"], line["part"])
+    assert (T0 + 90) * 1000 < line["from"] < line["to"] < (T0 + 170) * 1000
+
+
+def test_few_slow_requests() -> None:
+    """A few slow requests at once are an incident only if something explains them."""
+    assert [] == explained(traffic(slow_at_random(0.5, 100, 100.6)))
+    (line,) = explained(traffic(slow_for(range(7, 8), 100, 200), slow_for(range(8, 9), 100, 200), seed=3))
+    assert ("user_id", "7, 8") == (line["field"], line["values"])
+    assert line["slow"] < 30
+
+
 def test_every_request_fails() -> None:
     """If there are no other requests to compare with, nothing explains it."""
     (line,) = explained(traffic(lambda second, _, line: line.update(status=500) if 100 < second < 130 else None))
