@@ -152,6 +152,11 @@ def test_incident_during_slow_requests() -> None:
     assert (T0 + 90) * 1000 < line["from"] < line["to"] < (T0 + 170) * 1000
 
 
+def test_slightly_more_slow_requests() -> None:
+    """Less than twice the usual share of slow requests is no incident, even if it is no chance."""
+    assert [] == explained(traffic(slow_at_random(0.05), slow_at_random(0.035, 100, 300), seconds=500), 350)
+
+
 def test_few_slow_requests() -> None:
     """A few slow requests at once are an incident only if something explains them."""
     assert [] == explained(traffic(slow_at_random(0.5, 100, 100.6)))
