@@ -154,7 +154,7 @@ def test_incident_during_slow_requests() -> None:
 
 def test_slightly_more_slow_requests() -> None:
     """Less than twice the usual share of slow requests is no incident, even if it is no chance."""
-    assert [] == explained(traffic(slow_at_random(0.05), slow_at_random(0.035, 100, 300), seconds=500), 350)
+    assert [] == explained(traffic(slow_at_random(0.05), slow_at_random(0.04, 200, 400), seconds=600, seed=2), 450)
 
 
 def test_few_slow_requests() -> None:
