@@ -126,7 +126,7 @@ CASES = [
     ),
     Case("slow statements of `/orders`", _fault(route="/orders", delay_ms=900), {"route": ["/orders"]}, ["db_ms"]),
     Case("a lock on the table of orders", _lock_orders, _ORDERS, ["db_ms"]),
-    Case("one replica runs a tenth of the time", _throttle("api-2", 0.6, 0.06), {"instance": ["api-2"]}, ["loop_lag_ms"]),
+    Case("one replica runs a tenth of time", _throttle("api-2", 0.6, 0.06), {"instance": ["api-2"]}, ["loop_lag_ms"]),
     Case("payments is slow", _throttle("payments", 0.8, 0.2), _ORDERS, ["upstream_ms"]),
     # The time is that between retries, which is in no timer.
     Case("payments is stopped", _stop_payments, _ORDERS, ["rest"]),

@@ -14,6 +14,7 @@ from triage.spikes import find_spikes
 from triage.stores.client import HttpClient
 from triage.stores.loki import NewLine, count_lines, is_id, push_lines, query_lines, sample_lines
 from triage.stores.prometheus import quote
+from triage.timelimit import TimeLimitError, limit_time
 
 EVENT = "incident.explained"
 SERVICE = "tour"
@@ -27,6 +28,7 @@ _MIN_RAISE = 2.0  # times the usual share of slow and failed requests
 _MIN_SLOW = 5  # slow and failed requests
 _MIN_UNEXPLAINED = 10  # the same, if nothing explains them: a short pause of the machine is no incident
 _PAUSE = 10.0  # seconds between two checks
+_TIME_LIMIT = 10.0  # seconds of a check, so that the tour still checks its steps often enough to be healthy
 _LOAD = 20  # times as long as a check took until the next one, so that checks never need more than 5 % of Loki
 _MAX_SLOW, _MAX_FAST = 2_000, 5_000  # lines that are compared
 
@@ -66,20 +68,21 @@ class IncidentExplainer:
     def check(self, now: float) -> Sequence[NewLine]:
         """Explain the incidents that ended since the last check; return the lines that were pushed.
 
-        If Loki does not respond, the next check tries again.
+        If Loki does not respond, or takes too long, the next check tries again.
         """
         if now < self._next:
             return ()
         began = time.monotonic()
         pushed: list[NewLine] = []
         try:
-            for incident in self._new_incidents(now):
-                line = explain_incident(self._loki, incident)
-                if line is not None:
-                    push_lines(self._loki, SERVICE, "-", [line])
-                    pushed.append(line)
-                self._done[_text(incident.service)] = incident.end
-        except StoreError:
+            with limit_time(_TIME_LIMIT):
+                for incident in self._new_incidents(now):
+                    line = explain_incident(self._loki, incident)
+                    if line is not None:
+                        push_lines(self._loki, SERVICE, "-", [line])
+                        pushed.append(line)
+                    self._done[_text(incident.service)] = incident.end
+        except (StoreError, TimeLimitError):
             pass  # the steps of the tour report it
         self._next = now + max(_PAUSE, _LOAD * (time.monotonic() - began))
         return pushed

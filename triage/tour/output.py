@@ -104,6 +104,7 @@ class Output:
         self._with_time(
             now, f"The search for spikes and lost lines took longer than {seconds:g} s: check Prometheus and Loki."
         )
+
     def explained(self, message: str, now: float) -> None:
         """Print what the slow and failed requests of an incident have in common."""
         self._with_time(now, ("Why? ", "bold"), message)
