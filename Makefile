@@ -120,6 +120,10 @@ test-integrations: .venv-integrations/.ready ## Run the examples of docs/integra
 eval: setup ## Test whether `triage explain` finds the cause in 35 demo runs; writes bench/EVAL.md (20 minutes).
 	@$(PYTHON) -m bench.eval
 
+.PHONY: bench-why
+bench-why: setup ## Test whether the tour explains 10 incidents, and none in 10 quiet runs; writes bench/WHY.md (20 minutes).
+	@$(PYTHON) -m bench.why
+
 .PHONY: bench-triage
 bench-triage: setup ## Measure how long triage takes for a million lines; writes bench/TRIAGE.md (1 minute).
 	@$(PYTHON) -m bench.triage

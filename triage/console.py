@@ -23,10 +23,11 @@ def sanitize(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
+    return "".join(each if each.isprintable() else escape(each) for each in text)
 
 
-def _escape(character: str) -> str:
+def escape(character: str) -> str:
+    """Return the escape sequence of a character, as in a string literal of Python and of Go, and so of LogQL."""
     code = ord(character)
     if code > 0xFFFF:  # noqa: PLR2004 - needs eight digits
         return f"\\U{code:08x}"

@@ -15,7 +15,9 @@ from triage.timestamps import rfc3339
 #: The latency objective in milliseconds.
 SLOW_MS = SLOW * 1000
 
-_EXCLUDED = ("*_ms", "fault*", "timestamp")  # durations are what is explained, and `fault*` would reveal the cause
+#: Fields that are not compared: durations are what is explained, `fault*` would reveal the cause, and only slow and
+#: failed requests have a `payload`.
+EXCLUDED = ("*_ms", "fault*", "payload", "timestamp")
 _EFFECTS = ("status", "outcome", "level", "truncated", "*_calls", "error*")
 _LAG = "loop_lag_ms"
 _MAX_EXAMPLES = 3
@@ -67,7 +69,14 @@ def explain(
         if spike is None:
             return Explanation(service, slow_ms, None, found_by)
         window = spike.window
-    counts = logs.count_fields(service, window, slow_ms, _EXCLUDED)
+    counts = logs.count_fields(service, window, slow_ms, EXCLUDED)
+    return explain_counts(counts, service, window, slow_ms, found_by, spike)
+
+
+def explain_counts(  # noqa: PLR0913, PLR0917 - what is known about the window
+    counts: FieldCounts, service: str, window: Window, slow_ms: float, found_by: str, spike: Spike | None = None
+) -> Explanation:
+    """Explain the slow requests of a window from the counts of their fields, which are without `EXCLUDED`."""
     effects = [field for field in counts.fields if _is_effect(field.name)]
     candidates = [field for field in counts.fields if not _is_effect(field.name)]
     causes = tuple(find_discriminators(candidates, counts.counts))

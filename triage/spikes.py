@@ -19,6 +19,7 @@ _MIN_LIKELIHOOD_GAIN = 10.0  # log-likelihood; high, because a run has many time
 _MIN_SLOW = 3  # slow requests
 _MIN_SHARE = 0.01  # slow requests of all in the spike; less does not change p99
 _NEAR = 4.0  # seconds within which slow requests belong to the same spike, however few there are
+_MAX_COINCIDENCES = 0.5  # ... unless more slow requests than this are normal in that time
 _GAP = 10.0  # seconds without a slow request that end a spike
 _MIN_BACKGROUND = 0.0002  # assumed share of slow requests of any service
 _INITIAL_RAISED = 0.02  # initial estimate of the share within a spike
@@ -72,10 +73,11 @@ def find_spikes(intervals: Iterable[Interval]) -> list[Spike]:
     """
     warm = _without_warm_up(intervals)
     groups = sorted(_groups(warm), key=lambda group: -sum(each.slow for each in group))
-    rest, background = _total(warm), _background(warm)
+    rest, background = _total(warm), max(_quantile_of_shares(warm, 0.25), _MIN_BACKGROUND)
+    always_slow = _always_slow(warm)
     spikes = []
     for group in groups:
-        narrowed = _narrow(group, rest, background)
+        narrowed = _narrow(group, rest, background, always_slow=always_slow)
         within = _total(narrowed)
         gain = _likelihood_gain(within, rest.without(within))
         if gain >= _MIN_LIKELIHOOD_GAIN and within.slow >= _MIN_SLOW and within.slow > _MIN_SHARE * within.requests:
@@ -121,13 +123,20 @@ def _likelihood_gain(within: _Share, outside: _Share) -> float:
     return within.log_likelihood + outside.log_likelihood - common.log_likelihood
 
 
-def _background(intervals: Iterable[Interval]) -> float:
-    """Return the share of slow requests at the lower quartile of the run."""
+def _quantile_of_shares(intervals: Iterable[Interval], quantile: float) -> float:
+    """Return a quantile of the shares of slow requests in each `_GAP` of the run."""
     buckets: dict[int, list[Interval]] = {}
     for each in intervals:
         buckets.setdefault(int(each.end // _GAP), []).append(each)
     shares = sorted(_total(each).share for each in buckets.values())
-    return max([*shares[len(shares) // 4 :][:1], _MIN_BACKGROUND])
+    return shares[int(len(shares) * quantile)] if shares else 0.0
+
+
+def _always_slow(intervals: Sequence[Interval]) -> bool:
+    """Return whether some requests are slow nearly all the time, so that near ones need not belong to a spike."""
+    seconds = max((each.end for each in intervals), default=0.0) - min((each.start for each in intervals), default=0.0)
+    rate = _total(intervals).requests / max(seconds, 1.0)
+    return _quantile_of_shares(intervals, 0.05) * rate * _NEAR > _MAX_COINCIDENCES
 
 
 def _without_warm_up(intervals: Iterable[Interval]) -> list[Interval]:
@@ -146,7 +155,7 @@ def _groups(intervals: Sequence[Interval]) -> list[Sequence[Interval]]:
     return [intervals[start:end] for start, end in pairwise([*hot[:1], *cuts, len(intervals)])]
 
 
-def _narrow(group: Sequence[Interval], rest: _Share, background: float) -> Sequence[Interval]:
+def _narrow(group: Sequence[Interval], rest: _Share, background: float, *, always_slow: bool) -> Sequence[Interval]:
     """Return the part of a group with a raised share of slow requests, with slow requests that are near it."""
     low, high = background, max(3 * background, _INITIAL_RAISED)
     start, end = 0, len(group)
@@ -157,7 +166,10 @@ def _narrow(group: Sequence[Interval], rest: _Share, background: float) -> Seque
             break
         start, end = start + first, start + last + 1
         within = _total(group[start:end])
-        low, high = max(rest.without(within).expected, background), within.share
+        low = background if always_slow else max(rest.without(within).expected, background)
+        high = within.share
+    if always_slow:
+        return group[start:end]
     hot = [index for index, each in enumerate(group) if each.slow]
     while before := [index for index in hot if index < start and group[start].end - group[index].end <= _NEAR]:
         start = before[0]

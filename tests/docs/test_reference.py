@@ -20,6 +20,8 @@ from loadtest.run import cli as run_cli
 from tests.emitted import Line
 from tests.services import Service
 from triage.endpoints import SERVERS, read_endpoints
+from triage.explain import Explanation
+from triage.incidents import EVENT, Incident, as_line
 from triage.tour.steps import Step
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +70,13 @@ def test_documented_fields_are_written() -> None:
 def test_events() -> None:
     """The documented events are those in the code."""
     written = {name for text in SOURCES.values() for name in re.findall(r'(?:"event": ?|\bline\(\s*)"([a-z.]+)"', text)}
-    assert written == set(table("Events")) | set(table("Files"))
+    assert written | {EVENT} == set(table("Events")) | set(table("Files"))
+
+
+def test_incidents() -> None:
+    """The documented fields of an incident are those of its line."""
+    line = as_line(Incident("api", 1.0, 2.0, 5, 9), Explanation("api", 500.0, None, "given"))
+    assert set(line.fields) - {"event"} == set(table("Incidents in Loki"))
 
 
 def test_metrics(api: Service, payments: Service) -> None:

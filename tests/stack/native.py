@@ -171,6 +171,10 @@ class NativeStack:
         self.servers.start("prometheus", command)
         self.servers.wait_until_ready("prometheus", f"{self.url('prometheus')}/-/ready")
 
+    def start_tour(self) -> None:
+        """Start the tour, which explains incidents."""
+        self.servers.start("tour", [sys.executable, "-m", "triage", "tour"], self.environment())
+
     def _copy_rules(self, source: str, target: str) -> None:
         shutil.copytree(ROOT / source, self.folder / target, dirs_exist_ok=True)
         for file in (self.folder / target).rglob("lines.yml") if self._quick_rules else ():

@@ -102,6 +102,13 @@ def test_fault_fields_are_ignored(explained: Explain) -> None:
     assert not [name for name in found.looked_at if name.startswith("fault")]
 
 
+def test_payload_is_ignored(explained: Explain) -> None:
+    """The payload, which only slow and failed requests have, is no cause."""
+    found = explained(every_tenth_slow({"payload": {"keys": ["sku"]}}, {}))
+    assert () == found.causes
+    assert "payload" not in found.looked_at
+
+
 def test_effects_are_not_causes(explained: Explain) -> None:
     """Consequences of a slow request, such as its status, are separate."""
     found = explained(every_tenth_slow({"status": 503, "outcome": "server_error", "level": "error"}, {}, 0.0))

@@ -196,6 +196,7 @@ def test_hostile_text(endpoints: Endpoints) -> None:
         output.spike(SlowRequest(Spike(T0, T0 + 9, 3, 30), exemplar, lines), T0)
         output.broken(BrokenStepError(Step.SCRAPE, hostile), T0)
         output.lost_lines(hostile, 0.5, T0)
+        output.explained(hostile, T0)
 
     assert printed.getvalue().replace("\n", "").isprintable()
 

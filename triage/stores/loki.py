@@ -4,15 +4,17 @@ import json
 import re
 import shutil
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from triage.console import to_json
 from triage.errors import StoreError
 from triage.models import (
     Exemplar,
@@ -28,12 +30,14 @@ from triage.models import (
 )
 from triage.stores.client import HttpClient, ResponseError
 from triage.stores.prometheus import quote
+from triage.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from triage.stores.jsonl import JsonlStore
 
 _MAX_LINES = 10_000  # of one trace
 _PAGE = 5_000  # lines per response; also Loki's own limit
+_SMALL_PAGE = 250  # at most 2 MB
 _NS = 10**9
 _MIN_SLICE, _MAX_SLICE = 60 * _NS, 6 * 3600 * _NS
 _MARGIN = 900.0  # seconds searched around the time in an id, and around lines that were found
@@ -43,6 +47,19 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 _RUN_REQUEST = re.compile(r"(\d{8}T\d{6})[0-9a-f]{2}-\d+-\d+", re.ASCII)
 _ALL = '{service_name=~".+"}'
+
+
+LineCounts = Mapping[tuple[str, ...], Mapping[float, int]]
+
+
+class NewLine(NamedTuple):
+    """A line to push to Loki; `fields` are those that not every line has."""
+
+    at: float
+    level: str
+    message: str
+    trace_id: str
+    fields: Mapping[str, object]
 
 
 class LokiStore:
@@ -181,23 +198,73 @@ def query_lines(client: HttpClient, expr: str, window: Window, limit: int = _PAG
     return [LogLine(at / _NS, fields) for at, text in texts if (fields := _fields(text)) is not None]
 
 
-def _all_lines(client: HttpClient, expr: str, window: Window) -> Iterator[LogLine]:
+def sample_lines(client: HttpClient, expr: str, window: Window, number: int, limit: int) -> Iterator[LogLine]:
+    """Yield the lines of a query or, if their `number` exceeds `limit`, that many of them, spread over the window.
+
+    Pages are small, so that little memory is needed.
+    """
+    if number <= limit:
+        yield from islice(_all_lines(client, expr, window, _SMALL_PAGE), limit)
+        return
+    parts = max(1, limit // _SMALL_PAGE)
+    length = (window.end - window.start) / parts
+    for part in range(parts):
+        start = window.start + part * length
+        yield from query_lines(client, expr, Window(start, start + length), limit // parts)
+
+
+def count_lines(client: HttpClient, expr: str, labels: Sequence[str], window: Window, step: int) -> LineCounts:
+    """Return how many lines of a query there are in each `step` seconds, by the values of `labels`.
+
+    The times are the ends of the steps; the window should start and end at a multiple of `step`.
+    """
+    counted = f"sum by ({', '.join(labels)}) (count_over_time({expr} [{step}s]))"
+    response = client.json(
+        "/loki/api/v1/query_range", query=counted, start=f"{window.start:.0f}", end=f"{window.end:.0f}", step=step
+    )
+    with client.parsing():
+        return {
+            tuple(str(each["metric"].get(label, "")) for label in labels): {
+                float(at): int(value) for at, value in each["values"]
+            }
+            for each in response["data"]["result"]
+        }
+
+
+def push_lines(client: HttpClient, service: str, instance: str, lines: Iterable[NewLine]) -> None:
+    """Push lines of a service to Loki, as Alloy does; raise `StoreError` if Loki does not accept them.
+
+    It may be repeated: Loki drops lines that it already has.
+    """
+    streams: dict[str, list[tuple[str, str, Mapping[str, str]]]] = defaultdict(list)
+    for each in sorted(lines, key=lambda each: each.at):
+        ids = {"service": service, "instance": instance, "logger": "triage", "trace_id": each.trace_id, "span_id": "-"}
+        fields = {"timestamp": rfc3339(each.at), "level": each.level, **ids, "message": each.message, **each.fields}
+        metadata = {"trace_id": each.trace_id, "instance": instance}
+        streams[each.level].append((f"{round(each.at * 1e6)}000", to_json(fields, indent=None), metadata))
+    body = [
+        {"stream": {"service_name": service, "level": level}, "values": values} for level, values in streams.items()
+    ]
+    client.post("/loki/api/v1/push", {"streams": body})
+
+
+def _all_lines(client: HttpClient, expr: str, window: Window, page: int = _PAGE) -> Iterator[LogLine]:
     """Yield all lines of a query in order; lines that are not JSON objects are skipped."""
-    for at, text in _entries(client, expr, window):
+    for at, text in _entries(client, expr, window, page):
         if (fields := _fields(text)) is not None:
             yield LogLine(at, fields)
 
 
-def _entries(client: HttpClient, expr: str, window: Window) -> Iterator[tuple[float, str]]:
-    """Yield the time and text of all lines of a query, in order, page by page."""
+def _entries(client: HttpClient, expr: str, window: Window, size: int = _PAGE) -> Iterator[tuple[float, str]]:
+    """Yield the time and text of all lines of a query, in order, in pages of `size` lines."""
     begin, end = round(window.start * _NS), round(window.end * _NS) + 1
     length = _MIN_SLICE
     while begin < end:
         # Loki rejects queries that search too much, so they are sliced by time; slices grow where there is little.
         until = min(begin + length, end)
-        page = _page(client, expr, begin, until)
-        length = min(2 * length, _MAX_SLICE) if len(page) < _PAGE // 4 else _MIN_SLICE
-        if len(page) < _PAGE:
+        page = _page(client, expr, begin, until, size)
+        length = min(2 * length, _MAX_SLICE) if len(page) < size // 4 else _MIN_SLICE
+        if len(page) < size:
             complete, begin = page, until
         elif page[0][0] == page[-1][0]:
             complete, begin = page, page[-1][0] + 1
@@ -207,9 +274,9 @@ def _entries(client: HttpClient, expr: str, window: Window) -> Iterator[tuple[fl
         yield from ((at / _NS, text) for at, text in complete)
 
 
-def _page(client: HttpClient, expr: str, begin: int, end: int) -> Sequence[tuple[int, str]]:
+def _page(client: HttpClient, expr: str, begin: int, end: int, size: int) -> Sequence[tuple[int, str]]:
     response = client.json(
-        "/loki/api/v1/query_range", query=expr, start=f"{begin}", end=f"{end}", limit=_PAGE, direction="forward"
+        "/loki/api/v1/query_range", query=expr, start=f"{begin}", end=f"{end}", limit=size, direction="forward"
     )
     with client.parsing():
         page = sorted((int(at), str(text)) for each in response["data"]["result"] for at, text, *_ in each["values"])

@@ -1,4 +1,4 @@
-"""The loop of the tour: it checks every few seconds, and prints something only when it has changed."""
+"""The loop of the tour: it checks every few seconds, prints what has changed, and explains incidents."""
 
 import time
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from triage import histograms, spikes
 from triage.console import Console
 from triage.endpoints import Endpoints
 from triage.errors import EXIT_MISMATCH, StoreError, TriageError
+from triage.incidents import IncidentExplainer
 from triage.models import Histogram, Interval, Scrape, Series, Window
 from triage.stores import loki, prometheus
 from triage.stores.client import HttpClient
@@ -91,8 +92,11 @@ def watch(endpoints: Endpoints, console: Console, healthy: Path | None) -> None:
     output = Output(console, endpoints)
     output.welcome()
     guide = Guide(endpoints, output, healthy, time.time())
+    explainer = IncidentExplainer(endpoints.loki)
     while True:
         guide.check(time.time())
+        for line in explainer.check(time.time()):
+            output.explained(line.message, time.time())
         time.sleep(_PAUSE if guide.has_reported else _PAUSE_AT_START)
 
 

@@ -106,6 +106,10 @@ class Output:
             now, f"The search for spikes and lost lines took longer than {seconds:g} s: check Prometheus and Loki."
         )
 
+    def explained(self, message: str, now: float) -> None:
+        """Print what the slow and failed requests of an incident have in common."""
+        self._with_time(now, ("Why? ", "bold"), message)
+
     def another_spike(self, spike: Spike, now: float) -> None:
         """Print a later spike in one line."""
         self._with_time(now, f"Another spike since {clock(spike.start)[:8]}: {self._dashboard_url(spike)}")
