@@ -54,6 +54,10 @@ class Visitor:
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in {"127.0.0.1", "localhost"}:
             self.problems.append(f"request to another machine: {request.url}")
 
+    def screen(self, page: Page, name: str) -> None:
+        """Save a screenshot of the whole page, like on the screen of a laptop."""
+        page.screenshot(path=self.pictures / f"{name}.png")
+
     def picture(self, page: Page, name: str, part: Locator | None = None, height: float = 960) -> None:
         """Save a screenshot without Grafana's menu; with `part`, only the row that contains it."""
         clip: FloatRect = {"x": 308, "y": 84, "width": 1132, "height": height}
@@ -81,6 +85,7 @@ def stack() -> Iterator[Stack]:
             load = {"LOAD_TARGET": native.url(name), "LOAD_PORT": str(port), "PROMETHEUS_URL": stack.prometheus}
             load["GRAFANA_PORT"] = str(urlsplit(stack.grafana or "").port)
             native.services.start(f"load-{name}", [sys.executable, "-m", "loadtest"], {**load, **settings})
+        native.start_tour()
         yield stack
 
 

@@ -239,6 +239,24 @@ def test_other_requests_are_shown(visitor: Visitor, slow_exemplar: stores.Exempl
     assert other_id != slow_exemplar.labels["trace_id"]
 
 
+def test_explanation_links_to_an_example(visitor: Visitor, stack: Stack, slow_exemplar: stores.Exemplar) -> None:
+    """After an incident, the table shows its cause, and links to the lines of an example: one click."""
+    explained = '{service_name="tour"} |= `incident.explained`'
+    wait_for(lambda: stores.lines(stack.loki, explained), "an explanation", 300, pause=1)
+    since = f"from={(slow_exemplar.time - 240) * SECOND:.0f}&to=now"
+    for theme in ("dark", "light"):
+        page = visitor.open(f"{HOME}?{since}&theme={theme}")
+        page.set_viewport_size({"width": 1400, "height": 900})
+        expect(panel(page, "Why?").get_by_text("user_id", exact=True).first).to_be_visible()
+        _find_dot(page, panel(page, "Slow and failed requests").locator(".u-over"))
+        visitor.screen(page, f"home-{theme}")
+    panel(page, "Why?").get_by_role("link").nth(1).click()
+
+    page.wait_for_url(re.compile("/d/trace-logs/"))
+    lines = assert_shows_one_trace(page, stack)
+    assert max(line.fields.get("duration_ms", 0) for line in lines) >= 500
+
+
 @pytest.mark.usefixtures("slow_exemplar")
 def test_alert_links_to_the_lines(visitor: Visitor) -> None:
     """The link of an alert opens the service, where a click on a dot opens the lines: two clicks."""
