@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ class FakeLoki(HttpClient):
         self.largest_page = 0
         self.pushes = 0
         self.responds = True
+        self.delay = 0.0  # seconds until a response
 
     def pushed(self) -> list[Line]:
         """Return the lines of the tour."""
@@ -38,6 +40,7 @@ class FakeLoki(HttpClient):
         if not self.responds:
             msg = "Loki does not respond"
             raise NoResponseError(msg)
+        time.sleep(self.delay)
         expr = str(query["query"])
         if counted := re.fullmatch(r"sum by \((.*)\) \(count_over_time\((.*) \[(\d+)s\]\)\)", expr):
             result = self._count(counted[1].split(", "), counted[2], int(counted[3]), query)

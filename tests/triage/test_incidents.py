@@ -1,6 +1,7 @@
 """The tour explains each incident once, and writes nothing about normal traffic."""
 
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from tests.triage.fake_loki import FakeLoki
 from tests.triage.fake_service import T0, FakeService, Line
 from tests.triage.incidents import requests
 from tests.triage.test_console import HOSTILE
+from triage import incidents
 from triage.explain import EXCLUDED
 from triage.field_counts import count_fields
 from triage.incidents import IncidentExplainer
@@ -181,6 +183,21 @@ def test_restart_and_outage() -> None:
     (line,) = [line for _, line in watch(loki, 300, since=200)]
     assert [] == list(watch(loki, 400, since=205))
     assert ("user_id", 1) == (line["field"], loki.pushes)
+
+
+def test_slow_loki(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of a slow Loki ends after its time limit, and a later one explains the incident."""
+    loki = FakeLoki(traffic(slow_for(range(1, 9), 100, 130)))
+    monkeypatch.setattr(incidents, "_TIME_LIMIT", 0.3)
+    loki.delay = 0.2
+    explainer = IncidentExplainer(loki)
+    began = time.monotonic()
+    assert () == tuple(explainer.check(T0 + 200))
+    assert time.monotonic() - began < 2
+    loki.delay = 0
+    assert () == tuple(explainer.check(T0 + 205))
+    (line,) = explainer.check(T0 + 220)
+    assert "user_id" == line.fields["field"]
 
 
 def test_long_incident() -> None:
