@@ -34,8 +34,8 @@ other processes on the machine can only add to them.
 {machine}
 
 More benchmarks: [whether `triage explain` names the cause](EVAL.md), [whether the tour explains incidents](WHY.md),
-[how long `triage` takes](TRIAGE.md), [start-up time and memory of the stack](STACK.md), [open and closed loop, and the cost of the load generator](LOAD.md), and [what
-normal requests pay for hostile clients](HOSTILE.md).
+[how long `triage` takes](TRIAGE.md), [start-up time and memory of the stack](STACK.md), [open and closed loop, and the
+cost of the load generator](LOAD.md), and [what normal requests pay for hostile clients](HOSTILE.md).
 
 The request: `GET /users/17` on FastAPI with an included router, with `traceparent` and `X-Request-ID`.
 
