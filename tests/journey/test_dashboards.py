@@ -243,9 +243,9 @@ def test_explanation_links_to_an_example(visitor: Visitor, stack: Stack, slow_ex
     """After an incident, the table shows its cause, and links to the lines of an example: one click."""
     explained = '{service_name="tour"} |= `incident.explained`'
     wait_for(lambda: stores.lines(stack.loki, explained), "an explanation", 300, pause=1)
-    since = f"from={(slow_exemplar.time - 240) * SECOND:.0f}&to=now"
+    page = visitor.context.new_page()
     for theme in ("dark", "light"):
-        page = visitor.open(f"{HOME}?{since}&theme={theme}")
+        page.goto(f"{visitor.grafana}{HOME}?from={(slow_exemplar.time - 240) * SECOND:.0f}&to=now&theme={theme}")
         page.set_viewport_size({"width": 1400, "height": 900})
         expect(panel(page, "Why?").get_by_text("user_id", exact=True).first).to_be_visible()
         _find_dot(page, panel(page, "Slow and failed requests").locator(".u-over"))
