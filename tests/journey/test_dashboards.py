@@ -4,6 +4,7 @@ import json
 import re
 import time
 from datetime import datetime
+from itertools import product
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -193,10 +194,11 @@ def test_dot_of_a_slow_request_links_to_its_lines(
 
 def _find_dot(page: Page, plot: Locator) -> tuple[float, float]:
     """Move the pointer over a plot until Grafana highlights a dot; return the position of the dot."""
+    expect(plot).to_be_visible()
     box = bounding_box(plot)
-    for share in range(5, 100, 5):
-        page.mouse.move(box["x"] + box["width"] * share / 100, box["y"] + box["height"] / 2)
-        page.wait_for_timeout(100)
+    for across, down in product(range(2, 100, 2), (15, 30, 50, 70, 85)):
+        page.mouse.move(box["x"] + box["width"] * across / 100, box["y"] + box["height"] * down / 100)
+        page.wait_for_timeout(30)
         for dot in plot.locator(".u-cursor-pt").all():
             at = dot.bounding_box()
             if at and box["x"] < at["x"] < box["x"] + box["width"] and at["y"] > box["y"]:
@@ -311,4 +313,5 @@ def test_failed_query_is_marked(visitor: Visitor) -> None:
     slowest = panel(page, "Slowest requests")
     expect(slowest.get_by_text("If the panel has a red symbol, its query failed.")).to_be_visible()
     expect(slowest.get_by_test_id("data-testid Panel status error")).to_be_visible()
+    page.close()
     visitor.problems.clear()
