@@ -7,6 +7,7 @@ import logging.config
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -31,8 +32,17 @@ _ACCESS_LOGGERS = ("uvicorn.access", "gunicorn.access", "hypercorn.access", "gra
 logged_exception: ContextVar[BaseException | None] = ContextVar("logged_exception", default=None)
 
 
+_handlers: "weakref.WeakSet[CountingStreamHandler]" = weakref.WeakSet()
+_acquired: "list[CountingStreamHandler]" = []
+
+
 class CountingStreamHandler(logging.StreamHandler[TextIO]):
     """Write records to a stream; count them in `log_records_total` and `log_records_failed_total`."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Write to `stream`, or to stderr."""
+        super().__init__(stream)
+        _handlers.add(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; a full disk or a closed pipe must not stop the application."""
@@ -47,6 +57,23 @@ class CountingStreamHandler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's names
         """Count the lost record; the method of `logging` would print a traceback to stderr."""
         log_records_failed.inc()
+
+
+def _acquire_handlers() -> None:
+    for handler in list(_handlers):
+        handler.acquire()
+        _acquired.append(handler)
+
+
+def _release_handlers() -> None:
+    while _acquired:
+        _acquired.pop().release()
+
+
+# A fork waits until no thread is writing a line. The stream's own lock would otherwise stay locked in the child, which
+# would wait for it forever. In the child, logging replaces the locks of the handlers.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_acquire_handlers, after_in_parent=_release_handlers, after_in_child=_acquired.clear)
 
 
 def logging_config(
