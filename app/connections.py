@@ -4,6 +4,7 @@ import logging
 import sys
 from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
 from collections import defaultdict
+from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import chain
 from math import inf
@@ -88,6 +89,7 @@ class _Guard:
     def __init__(self, connection: "_H11Connection | _HttpToolsConnection", config: Config) -> None:
         self.connection = connection
         self._config = config
+        self.max_unfinished = config.max_unfinished
         self._timer: TimerHandle | None = None
         self._waiting_for: tuple[str, object] | None = None
         self._since = 0.0
@@ -168,7 +170,7 @@ class _Guard:
         if connection not in connection.connections:  # it was closed or has become a websocket
             self.stop()
             return
-        waiting_for = self._find_what_it_waits_for()
+        waiting_for = self._find_pending()
         if waiting_for != self._waiting_for:
             self._waiting_for, self._since = waiting_for, now
         elif waiting_for is not None and now - self._since >= self._config.client_timeout:
@@ -181,10 +183,11 @@ class _Guard:
                 return
         self._schedule()
 
-    def _find_what_it_waits_for(self) -> tuple[str, object] | None:
-        """Return what the client has not done yet; `None` if it is the application's turn, or a pause between requests.
+    def _find_pending(self) -> tuple[str, object] | None:
+        """Return which action of the client is pending, and for which request; `None` if there is none.
 
-        While an application waits for a body, `LimitsMiddleware` measures the time.
+        It is to send a "head" or to read a "response". While an application waits for a body, `LimitsMiddleware`
+        measures the time.
         """
         connection = self.connection
         if connection.transport.get_write_buffer_size():
@@ -251,19 +254,10 @@ if _HAS_HTTPTOOLS:
     class _HttpToolsConnection(_GuardedConnection, HttpToolsProtocol):
         """A connection of uvicorn that also limits what httptools does not."""
 
-        def __init__(
-            self,
-            config: Config,
-            server_state: "ServerState",
-            app_state: dict[str, Any],
-            _loop: AbstractEventLoop | None = None,
-        ) -> None:
-            super().__init__(config, server_state, app_state, _loop)
-            self._max_unfinished = config.max_unfinished
-            self._unfinished = 0  # bytes without a complete head or a part of a body
-            self._progress = False
-            self._within_request = False
-            self._unanswered: list[RequestResponseCycle] = []
+        _unfinished = 0  # bytes without a complete head or a part of a body
+        _progress = False
+        _within_request = False
+        _unanswered: Sequence[RequestResponseCycle] = ()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -280,7 +274,7 @@ if _HAS_HTTPTOOLS:
             self._progress = False
             super().data_received(data)
             self._unfinished = 0 if self._progress else self._unfinished + len(data)
-            if self._unfinished > self._max_unfinished and not self.transport.is_closing():
+            if self._unfinished > self._guard.max_unfinished and not self.transport.is_closing():
                 self._guard.refuse(self._guard.too_large)
 
         def on_message_begin(self) -> None:

@@ -53,14 +53,15 @@ SAME_VIEW = f"var-service={variable('service')}&${{__url_time_range}}"
 #: The series of the selected service.
 OF_JOB = f'job="{variable("service")}"'
 
+#: The counter of finished requests.
+REQUESTS = "http_request_duration_seconds_count"
+
 #: The streams of the selected service. Before the first request, no service is selected; then the first matcher, which
 #: Loki requires, is not empty, and the second one matches no stream.
 OF_SERVICE = f'service_name=~".+", service_name="{variable("service")}"'
 
-#: Finished requests of the selected service, without reading its debug lines.
-FINISHED = f'{{{OF_SERVICE}, level!="debug"}} |= `"event":"request.finished"`'
-
-#: Its slow and failed requests. Their level is a label, so Loki does not read the lines of the other requests.
+#: The slow and failed requests of the selected service. Their level is a label, so Loki does not read the lines of the
+#: other requests.
 SLOW_OR_FAILED = f'{{{OF_SERVICE}, level="warning"}} |= `"event":"request.finished"`'
 
 #: The lines of load runs.

@@ -14,6 +14,7 @@ from grafana.common import (
     ORANGE,
     PURPLE,
     VERMILION,
+    buckets,
     metric,
     new_dashboard,
     text_panel,
@@ -72,7 +73,7 @@ def _latency() -> timeseries.Panel:
     for who, histogram, labels in (("client", _CLIENT, _OF_LOAD), ("server", _SERVER, OF_JOB)):
         for name, (quantile, value) in _QUANTILES.items():
             legend = f"{who} {name}"
-            rates = f"sum by (le) (rate({histogram}_bucket{{{labels}}}[$__rate_interval]))"
+            rates = buckets(histogram, matchers=labels)
             panel.with_target(metric(f"histogram_quantile({quantile}, {rates})", legend))
             panel.override_by_name(legend, [*color(value), *([_DASHED] if who == "server" else [])])
     return panel

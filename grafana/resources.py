@@ -5,16 +5,14 @@ from collections.abc import Sequence
 from grafana_foundation_sdk.builders import timeseries
 
 from grafana.charts import NO_REQUESTS, bars, color, line_chart, stacked
-from grafana.common import BLUE, OF_JOB, ORANGE, buckets, metric
-
-_COUNT = "http_request_duration_seconds_count"
+from grafana.common import BLUE, OF_JOB, ORANGE, REQUESTS, buckets, metric
 
 
 def panels() -> Sequence[timeseries.Panel]:
     """Return the panels of the row."""
     return (
         _by_replica(
-            "Rate by replica", "reqps", f"sum by (instance) (rate({_COUNT}{{{OF_JOB}}}[$__rate_interval]))"
+            "Rate by replica", "reqps", f"sum by (instance) (rate({REQUESTS}{{{OF_JOB}}}[$__rate_interval]))"
         ).description("Requests per second of each replica, by the `instance` that its log lines and exemplars have."),
         _by_replica("Latency by replica (p99)", "s", _p99("http_request_duration_seconds"))
         .description("A line above the others is a replica with a problem.")

@@ -6,12 +6,12 @@ from grafana_foundation_sdk.builders import dashboard, timeseries
 from grafana_foundation_sdk.models.dashboard import GridPos
 
 from grafana import annotations, latency, requests, resources, status, traffic, why
-from grafana.common import TRACE_LOGS, new_dashboard, text_panel
+from grafana.common import TRACE_LOGS, new_dashboard, text_panel, variable
 
 INTRODUCTION = f"""\
 **From a latency spike to the log lines of the requests that caused it: click a dot.** \
 Or paste a trace id (the `X-Trace-ID` of a response) into the box above, press Enter, and \
-[show its lines]({TRACE_LOGS}?var-trace_id=${{trace_id:percentencode}}&from=now-1h&to=now)."""
+[show its lines]({TRACE_LOGS}?var-trace_id={variable("trace_id")}&from=now-1h&to=now)."""
 
 
 _COLUMNS = 24  # of Grafana's grid

@@ -12,6 +12,7 @@ from grafana.common import (
     OF_JOB,
     ORANGE,
     PROMETHEUS,
+    REQUESTS,
     ROUTES_PANEL,
     SAME_VIEW,
     SERVICE,
@@ -23,13 +24,11 @@ from grafana.common import (
     thresholds,
 )
 
-_COUNT = "http_request_duration_seconds_count"
-
 
 def tiles() -> Sequence[stat.Panel]:
     """Return the tiles; a click opens the panel or the dashboard that explains the value."""
-    rate = f"sum(rate({_COUNT}{{{OF_JOB}}}[$__rate_interval]))"
-    failed = f'sum(rate({_COUNT}{{{OF_JOB}, status=~"5.."}}[$__rate_interval])) or {rate} * 0'
+    rate = f"sum(rate({REQUESTS}{{{OF_JOB}}}[$__rate_interval]))"
+    failed = f'sum(rate({REQUESTS}{{{OF_JOB}, status=~"5.."}}[$__rate_interval])) or {rate} * 0'
     return (
         _tile("Requests", "reqps", _panel(ROUTES_PANEL))
         .description("Requests per second of all replicas.")

@@ -16,6 +16,7 @@ from grafana.common import (
     OF_JOB,
     ORANGE,
     PURPLE,
+    REQUESTS,
     ROUTES_PANEL,
     SLOW_OR_FAILED,
     TRACE_LOGS,
@@ -24,7 +25,6 @@ from grafana.common import (
 )
 from grafana.tables import Column, links, organize, set_columns, sort
 
-_COUNT = "http_request_duration_seconds_count"
 # The routes of the demo. Grafana chooses the colors of other routes.
 _COLORS = {
     "GET /users/{user_id}": BLUE,
@@ -38,8 +38,8 @@ _COLORS = {
 
 def routes() -> table.Panel:
     """Return the table with one row for each route, which links to the slowest request of the route."""
-    rate = f"sum by (method, route) (rate({_COUNT}{{{OF_JOB}}}[$__range]))"
-    failed = f'sum by (method, route) (rate({_COUNT}{{{OF_JOB}, status=~"5.."}}[$__range]))'
+    rate = f"sum by (method, route) (rate({REQUESTS}{{{OF_JOB}}}[$__range]))"
+    failed = f'sum by (method, route) (rate({REQUESTS}{{{OF_JOB}, status=~"5.."}}[$__range]))'
     rates = f"sum by (method, route, le) (rate(http_request_duration_seconds_bucket{{{OF_JOB}}}[$__range]))"
     slowest = (
         "topk by (method, route) (1, max by (method, route, trace_id) (max_over_time("
@@ -98,7 +98,7 @@ def rate() -> timeseries.Panel:
         .height(8)
         .no_value(NO_REQUESTS)
         .with_target(
-            metric(f"sum by (method, route) (rate({_COUNT}{{{OF_JOB}}}[$__rate_interval]))", "{{method}} {{route}}")
+            metric(f"sum by (method, route) (rate({REQUESTS}{{{OF_JOB}}}[$__rate_interval]))", "{{method}} {{route}}")
         )
     )
     for name, value in _COLORS.items():
@@ -125,7 +125,7 @@ def errors() -> timeseries.Panel:
 
 def client_errors() -> timeseries.Panel:
     """Return the panel with the responses 4xx."""
-    expr = f'sum by (route, status) (rate({_COUNT}{{{OF_JOB}, status=~"4.."}}[$__rate_interval])) > 0'
+    expr = f'sum by (route, status) (rate({REQUESTS}{{{OF_JOB}, status=~"4.."}}[$__rate_interval])) > 0'
     return (
         bars(line_chart("4xx responses by route and status", unit="reqps"))
         .description("Per second. 499 is a client that disconnected before its response.")

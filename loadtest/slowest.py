@@ -1,7 +1,6 @@
 """The tab "Slowest requests" of Locust's web UI, with a link to the log lines of each request."""
 
 import heapq
-import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Response, json, request
 
+from triage.ids import is_id
 from triage.links import trace_logs_url
 
 if TYPE_CHECKING:  # importing Locust patches the standard library, and this module is used without it, too
@@ -27,7 +27,6 @@ _COLUMNS = {
     "status": "Status",
     "lines": "Log lines",
 }
-_TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SlowRequest(NamedTuple):
@@ -134,4 +133,4 @@ class SlowestRequests:
 
 
 def _valid(trace_id: object) -> str:
-    return trace_id if isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id) else ""
+    return trace_id if isinstance(trace_id, str) and is_id(trace_id) else ""

@@ -9,10 +9,11 @@ from triage.discriminators import Discriminator
 from triage.errors import StoreError
 from triage.explain import EXCLUDED, SLOW_MS, Explanation, decode, explain_counts
 from triage.field_counts import count_fields
+from triage.ids import is_id
 from triage.models import FieldValue, Interval, LogLine, Window
 from triage.spikes import find_spikes
 from triage.stores.client import HttpClient
-from triage.stores.loki import NewLine, count_lines, is_id, push_lines, query_lines, sample_lines
+from triage.stores.loki import NewLine, count_lines, push_lines, query_lines, sample_lines
 from triage.stores.prometheus import quote
 from triage.timelimit import TimeLimitError, limit_time
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.journey.conftest import Visitor
 from tests.journey.test_dashboards import assert_shows_one_trace
 from tests.journey.test_load_runs import load_is_running
+from tests.load import locust_web_ui
 from tests.processes import Processes, free_port
 from tests.services import Service, running
 from tests.stack import stores
@@ -80,9 +80,9 @@ def open_tab(page: Page, processes: Processes) -> Iterator[Callable[..., Locator
     """Return a function that starts a run, opens the tab in Locust's web UI, and returns the rows of its table."""
 
     def start(target: str, locustfile: str, **env: str) -> Locator:
-        port = str(free_port())
-        command = ["-m", "locust", "-f", locustfile, "--web-host", "127.0.0.1", "--web-port", port]
-        processes.start("page", [sys.executable, *command, "--host", target, "--autostart", "--users", "5"], env)
+        port = free_port()
+        options = ("--host", target, "--autostart", "--users", "5")
+        processes.start("page", locust_web_ui(port, *options, locustfile=locustfile), env)
         processes.wait_until_ready("page", f"http://127.0.0.1:{port}/")
         page.goto(f"http://localhost:{port}/")
         page.get_by_role("tab", name="Slowest requests").click()

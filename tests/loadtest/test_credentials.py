@@ -13,6 +13,7 @@ import pytest
 
 from loadtest.stack import pause_stack_load
 from tests.emitted import parse
+from tests.load import locust_web_ui
 from tests.processes import Processes, free_port
 from tests.waiting import wait_for
 
@@ -129,8 +130,7 @@ def test_a_host_in_the_form(processes: Processes, protected: ProtectedServer) ->
     """The form may contain them, and the same URL without them starts a run with them again; other URLs do not."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
-    processes.start("secret-form", [sys.executable, *command])
+    processes.start("secret-form", locust_web_ui(port))
     processes.wait_until_ready("secret-form", f"{url}/")
     pages = []
     for host, status in ((protected.url, 200), (protected.address, 200), (f"{protected.address}/other", 401)):

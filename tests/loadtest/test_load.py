@@ -19,7 +19,7 @@ import pytest
 from loadtest.incidents import start_fault
 from tests.compose import compose
 from tests.emitted import Line, parse
-from tests.load import locust
+from tests.load import locust, locust_web_ui
 from tests.processes import Processes, free_port
 from tests.services import Service
 from tests.waiting import wait_for
@@ -166,8 +166,7 @@ def test_the_web_ui_starts_and_stops_a_run(loaded: Service, processes: Processes
     """The form of Locust works as in any project; incidents are off unless they are chosen."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
-    processes.start("web", [sys.executable, *command])
+    processes.start("web", locust_web_ui(port))
     processes.wait_until_ready("web", f"{url}/")
     httpx2.post(f"{url}/swarm", data={"user_count": "2", "spawn_rate": "2", "host": loaded.url}).raise_for_status()
 
@@ -241,8 +240,7 @@ def idle(loaded: Service, processes: Processes) -> Iterator[WebPage]:
     """Start Locust's web UI for the host of the service."""
     port = free_port()
     page = WebPage(f"http://127.0.0.1:{port}")
-    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
-    processes.start("idle", [sys.executable, *command, "--host", loaded.url])
+    processes.start("idle", locust_web_ui(port, "--host", loaded.url))
     processes.wait_until_ready("idle", f"{page.url}/")
     yield page
     processes.stop("idle")
@@ -318,8 +316,7 @@ def test_hosts_of_the_form(processes: Processes, options: tuple[str, ...], host:
     """Without --host the form may choose a service of this machine, and with --allow-any-host any."""
     port = free_port()
     page = WebPage(f"http://localhost:{port}")
-    command = ["-m", "locust", "-f", "loadtest/locustfile.py", "--web-host", "localhost", "--web-port", str(port)]
-    processes.start("form", [sys.executable, *command, *options])
+    processes.start("form", locust_web_ui(port, *options, host="localhost"))
     processes.wait_until_ready("form", f"{page.url}/")
     assert starts == page.swarm(host, {"Origin": page.url}).json()["success"]
     processes.stop("form")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage.console import to_json
 from triage.errors import StoreError
+from triage.ids import is_id
 from triage.models import (
     Exemplar,
     FieldCounts,
@@ -43,7 +44,6 @@ _MIN_SLICE, _MAX_SLICE = 60 * _NS, 6 * 3600 * _NS
 _MARGIN = 900.0  # seconds searched around the time in an id, and around lines that were found
 _CLOCK_SKEW = 60.0  # seconds
 _LOOK_BACK = (900.0, 7_200.0, 86_400.0, 7 * 86_400.0, 28 * 86_400.0)  # seconds, for an id that contains no time
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
 _RUN_REQUEST = re.compile(r"(\d{8}T\d{6})[0-9a-f]{2}-\d+-\d+", re.ASCII)
 _ALL = '{service_name=~".+"}'
@@ -173,11 +173,6 @@ def _time_in(any_id: str) -> float | None:
         except ValueError:
             return None
     return None
-
-
-def is_id(text: str) -> bool:
-    """Return whether `text` is a valid trace id or request id."""
-    return _ID.fullmatch(text) is not None
 
 
 def lines_of_request(client: HttpClient, request: Exemplar) -> Sequence[LogLine]:

@@ -9,6 +9,7 @@ from triage import histograms, spikes
 from triage.console import Console
 from triage.endpoints import Endpoints
 from triage.errors import EXIT_MISMATCH, StoreError, TriageError
+from triage.ids import is_id
 from triage.incidents import IncidentExplainer
 from triage.models import Histogram, Interval, Scrape, Series, Window
 from triage.stores import loki, prometheus
@@ -220,9 +221,7 @@ def find_slow_request(metrics: HttpClient, logs: HttpClient, spike: spikes.Spike
     slow = [
         each
         for each in exemplars
-        if each.exemplar.value > spikes.SLOW
-        and each.exemplar.at < now - _SETTLED
-        and loki.is_id(each.exemplar.trace_id)
+        if each.exemplar.value > spikes.SLOW and each.exemplar.at < now - _SETTLED and is_id(each.exemplar.trace_id)
     ]
     slowest = sorted(slow, key=lambda each: -each.exemplar.value)[:_MAX_TRIES]
     found = [

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from triage.endpoints import Endpoints
 from triage.errors import StoreError
+from triage.ids import is_id
 from triage.models import Exemplar, LogLine, Window
 from triage.stores import loki, prometheus
 from triage.stores.client import HttpClient
@@ -132,7 +133,7 @@ class StepChecker:
             self._endpoints.api.text("/readyz")
             page = self._endpoints.api.text("/metrics", accept="application/openmetrics-text")
         newest = prometheus.newest_exemplar(page, prometheus.BUCKETS)
-        return newest if newest and newest.at > now - _RECENT and loki.is_id(newest.trace_id) else None
+        return newest if newest and newest.at > now - _RECENT and is_id(newest.trace_id) else None
 
     def _skip_lost_request(self, now: float) -> None:
         """Follow a later request if the lines of the first one are lost, and those of the later one have arrived."""
@@ -183,7 +184,7 @@ class StepChecker:
         with _checking(Step.SCRAPE):
             window = Window(request.at - 0.01, now + 60)
             exemplars = prometheus.query_exemplars(self._endpoints.prometheus, SERVICE, window)
-            exemplars = [each for each in exemplars if loki.is_id(each.exemplar.trace_id)]
+            exemplars = [each for each in exemplars if is_id(each.exemplar.trace_id)]
             if exemplars:
                 settled = [each for each in exemplars if each.exemplar.at < now - _SETTLED]
                 return (settled or exemplars)[-1]
