@@ -92,12 +92,14 @@ def create_namespace_and_secret() -> None:
 def wait_until_available(seconds: float = 600) -> None:
     """Wait until all workloads are rolled out."""
     for workload in WORKLOADS:
-        kubectl(
-            "rollout", "status", workload, "--namespace", NAMESPACE, f"--timeout={seconds:.0f}s", seconds=seconds + 5
-        )
-    kubectl(
-        "rollout", "status", "daemonset/alloy", "--namespace", ALLOY, f"--timeout={seconds:.0f}s", seconds=seconds + 5
-    )
+        wait_for_rollout(workload, seconds)
+    wait_for_rollout("daemonset/alloy", seconds, ALLOY)
+
+
+def wait_for_rollout(workload: str, seconds: float = 300, namespace: str = NAMESPACE) -> None:
+    """Wait until all pods of a workload are new and ready."""
+    arguments = ("--namespace", namespace, f"--timeout={seconds:.0f}s")
+    kubectl("rollout", "status", workload, *arguments, seconds=seconds + 5)
 
 
 def delete() -> None:
