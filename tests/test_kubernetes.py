@@ -1,7 +1,9 @@
 """deploy/kubernetes/: valid objects without privileges, which agree with docker-compose.yml."""
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +12,7 @@ import pytest
 import yaml
 
 from tests.compose import compose
-from tests.kustomize import ROOT, build, environment, pod_specs
+from tests.kustomize import OVERLAYS, ROOT, build, environment, pod_specs
 
 OLDEST = "1.30"  # in docs/kubernetes.md: the first version with `sleep` in `preStop`
 NAMESPACES = {"spike-to-log": "restricted", "spike-to-log-alloy": "privileged"}
@@ -43,6 +45,23 @@ def test_objects_are_valid(overlay: str, version: str) -> None:
     """All objects match the schemas of Kubernetes, without unknown fields."""
     for each in build(overlay):
         kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_example_of_an_overlay(tmp_path: Path) -> None:
+    """The overlay in docs/kubernetes.md replaces the database, the image and the allowed host names."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/kubernetes.md").read_text(), re.DOTALL)
+    base = os.path.relpath(OVERLAYS / "base", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../../base", base))
+    objects = build(tmp_path)
+    for each in objects:
+        kubernetes_validate.validate(each, OLDEST, strict=True)
+    specs = pod_specs(objects)
+    assert {"api", "payments"} == specs.keys()
+    (container,) = specs["api"]["containers"]
+    assert "registry.example/spike-to-log:1.0" == container["image"]
+    assert "api,shop.example" == environment(container)["ALLOWED_HOSTS"]
+    egress = of_kind(objects, "NetworkPolicy")["api"]["spec"]["egress"]
+    assert [{"ports": [{"port": 5432}]}] == [rule for rule in egress if "to" not in rule]
 
 
 def test_containers_are_hardened(objects: list[dict[str, Any]], containers: dict[str, dict[str, Any]]) -> None:

@@ -50,6 +50,7 @@ def _scale(replicas: int) -> None:
     """Run this number of replicas, also more than a small node has room for by their requests."""
     if replicas > 10:
         cluster.kubectl("set", "resources", "deployment/api", "-n", cluster.NAMESPACE, "--requests=cpu=10m,memory=64Mi")
+        cluster.kubectl("set", "env", "deployment/api", "-n", cluster.NAMESPACE, "DATABASE_POOL_SIZE=3")
     cluster.kubectl("scale", "deployment/api", "-n", cluster.NAMESPACE, f"--replicas={replicas}")
 
 
