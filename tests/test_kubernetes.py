@@ -194,7 +194,7 @@ def test_commands_are_those_of_compose(containers: dict[str, dict[str, Any]]) ->
 
 def test_instance_is_the_name_of_the_pod(objects: list[dict[str, Any]], containers: dict[str, dict[str, Any]]) -> None:
     """Lines have the name of the pod as `instance`, and so have the targets of Prometheus."""
-    for name in ("api", "payments"):
+    for name in ("api", "payments", "loadtest"):
         (instance,) = [each for each in containers[name]["env"] if each["name"] == "INSTANCE"]
         assert {"fieldRef": {"fieldPath": "metadata.name"}} == _without(instance["valueFrom"], "apiVersion"), name
     jobs = _jobs()
