@@ -198,5 +198,7 @@ def copy_run(run: str, folder: Path) -> None:
 
 def can(account: str, verb: str, resource: str, namespace: str = NAMESPACE) -> bool:
     """Return whether a service account may do something, by `kubectl auth can-i`."""
+    kind, _, part = resource.partition("/")
     who = f"--as=system:serviceaccount:{account}"
-    return _run("auth", "can-i", verb, resource, who, "--namespace", namespace).stdout.strip() == "yes"
+    options = ("--subresource", part, "--namespace", namespace)
+    return _run("auth", "can-i", verb, kind, who, *options).stdout.strip() == "yes"
