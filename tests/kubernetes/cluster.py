@@ -112,7 +112,16 @@ def forwarded(service: str, *ports: int) -> Iterator[list[str]]:
     """Forward ports of a service to free ports of this machine, and return their URLs."""
     local = [free_port() for _ in ports]
     pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
-    command = ["kubectl", "port-forward", "--namespace", NAMESPACE, f"service/{service}", *pairs]
+    command = [
+        "kubectl",
+        "port-forward",
+        "--namespace",
+        NAMESPACE,
+        "--address",
+        "127.0.0.1",
+        f"service/{service}",
+        *pairs,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
