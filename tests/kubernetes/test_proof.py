@@ -15,7 +15,7 @@ from tests.kubernetes.conftest import FIGURES, PODS, PROVED, Proof
 from tests.stack import comparison, stores
 
 RATE = float(os.environ.get("RATE", "30"))  # requests per second
-SECONDS = 90
+SECONDS = int(os.environ.get("DURATION", "75"))  # of each run of load
 #: From loki.yml, prometheus.yml and postgres.yaml, and the contract of a replica.
 MAX_STREAMS, MAX_EXEMPLARS, MAX_CONNECTIONS, MAX_SERIES = 500, 260_000, 217, 1500
 
