@@ -83,7 +83,7 @@ prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writ
 	@$(PYTHON) -m pytest tests/prove --capture=no
 
 .PHONY: prove-kubernetes
-prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfig; writes docs/kubernetes-proof.md (10 minutes).
+prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfig; writes docs/kubernetes-proof.md (5 minutes).
 	@$(PYTHON) -m pytest tests/kubernetes --capture=no --exitfirst
 
 .PHONY: dashboards

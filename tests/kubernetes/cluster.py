@@ -187,6 +187,14 @@ def save_lines(container: str, path: Path) -> None:
     path.write_text("".join(_on_node(node, "python", "-c", _LINES, pattern) for node in sorted(nodes)))
 
 
+def connects(deployment: str, host: str, port: int) -> bool:
+    """Return whether a pod of a deployment can open a connection."""
+    program = f"import socket; socket.create_connection(({host!r}, {port}), 5)"
+    return not _run(
+        "exec", "--namespace", NAMESPACE, f"deployment/{deployment}", "--", "python", "-c", program
+    ).returncode
+
+
 def load(run: str, rate: float, seconds: float) -> subprocess.Popen[str]:
     """Start a measured run of load inside of the cluster."""
     options = ["--host", "http://api:8000", "--folder", "/tmp", "--run", run]  # noqa: S108

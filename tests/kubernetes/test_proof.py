@@ -51,6 +51,8 @@ def _scale(replicas: int) -> None:
     if replicas > 10:
         cluster.kubectl("set", "resources", "deployment/api", "-n", cluster.NAMESPACE, "--requests=cpu=10m,memory=64Mi")
         cluster.kubectl("set", "env", "deployment/api", "-n", cluster.NAMESPACE, "DATABASE_POOL_SIZE=3")
+        # Otherwise replicas with the larger requests are added, too.
+        cluster.wait_for_rollout("deployment/api")
     cluster.kubectl("scale", "deployment/api", "-n", cluster.NAMESPACE, f"--replicas={replicas}")
 
 
@@ -85,6 +87,28 @@ def test_privileged_pod_is_refused(proof: Proof) -> None:
         "`kubectl apply --dry-run=server -f` a privileged pod",
         "the namespace refuses pods with privileges",
         "violates PodSecurity",
+    )
+
+
+def test_network_policies(proof: Proof) -> None:
+    """Pods reach what they need and, if the network plugin supports policies, nothing else."""
+    needed = {
+        "loadtest": {"api", "prometheus"},
+        "api": {"payments", "postgres"},
+        "tour": {"api", "grafana", "loki", "prometheus"},
+    }
+    ports = {"api": 8000, "payments": 8001, "postgres": 5432, "loki": 3100, "prometheus": 9090, "grafana": 3000}
+    ports["gateway"] = 3100
+    pairs = {(source, target) for source in needed for target in ports if source != target}
+    allowed = {(source, target) for source, targets in needed.items() for target in targets}
+    opened = {(source, target) for source, target in pairs if cluster.connects(source, target, ports[target])}
+    assert opened in (allowed, pairs)
+    refused = len(pairs - opened)
+    proof.report.row(
+        PROVED,
+        "`kubectl exec` connections between pods",
+        "pods reach what they need and nothing else" if refused else "pods reach what they need",
+        f"{len(opened)} open, {refused} refused" if refused else "this network plugin ignores network policies",
     )
 
 
