@@ -57,7 +57,9 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
     report.table(
         LINES,
         ["scenario", "lines written", "in Loki", "missing", "stored twice", "counted twice"],
-        "Compares the files of the nodes with the lines that Loki returns, by the whole text of each line.",
+        "Compares the files of the nodes with the lines that Loki returns, by the whole text of each line. "
+        "*Counted twice* is how many more lines `count_over_time` counts: after a kill, Alloy reads the last five "
+        "minutes again; Loki shows each of these lines once, but counts some of them twice.",
     )
     report.table(FIGURES, ["figure", "result"], "Measured during the last scenario.")
     began = time.time()
