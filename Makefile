@@ -34,7 +34,7 @@ load: setup ## Run a measured load test and evaluate it; PROFILE=spike, LOOP=, R
 .PHONY: test
 test: setup ## Run all tests that need no servers and no network.
 	@$(PYTHON) -m pytest -n auto --dist loadfile tests --ignore=tests/stack --ignore=tests/journey --ignore=tests/prove \
-	  --ignore=tests/servers --ignore=tests/integrations --ignore=tests/test_install.py
+	  --ignore=tests/kubernetes --ignore=tests/servers --ignore=tests/integrations --ignore=tests/test_install.py
 
 .PHONY: test-quick
 test-quick: setup ## Run the tests that start no process (under a minute).
@@ -81,6 +81,10 @@ pictures: setup ## Take the screenshots for the documentation in a browser; with
 .PHONY: prove-stack
 prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (22 minutes).
 	@$(PYTHON) -m pytest tests/prove --capture=no
+
+.PHONY: prove-kubernetes
+prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfig; writes docs/kubernetes-proof.md (10 minutes).
+	@$(PYTHON) -m pytest tests/kubernetes --capture=no --exitfirst
 
 .PHONY: dashboards
 dashboards: setup ## Generate grafana/dashboards/*.json from their source.

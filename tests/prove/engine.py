@@ -19,7 +19,7 @@ _ENVIRONMENT = {**os.environ, "COMPOSE_PROJECT_NAME": os.environ.get("COMPOSE_PR
 def docker(*arguments: str, seconds: float = 180) -> str:
     """Run docker and return its output; raise `AssertionError` with its errors if it fails."""
     done = subprocess.run(
-        ["docker", *arguments],  # noqa: S607
+        ["docker", *arguments],
         env=_ENVIRONMENT,
         cwd=ROOT,
         capture_output=True,
@@ -36,7 +36,7 @@ def docker(*arguments: str, seconds: float = 180) -> str:
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     """Start docker compose without waiting."""
     return subprocess.Popen(
-        ["docker", "compose", *arguments],  # noqa: S607
+        ["docker", "compose", *arguments],
         env=_ENVIRONMENT,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -127,4 +127,4 @@ def signal(name: str, *ids: str) -> None:
 def save_lines(container: str, path: Path) -> None:
     """Save the output of a container to a file, as far as it is in the rotated log files."""
     with path.open("wb") as file:
-        subprocess.run(["docker", "logs", container], check=True, stdout=file, stderr=file)  # noqa: S607
+        subprocess.run(["docker", "logs", container], check=True, stdout=file, stderr=file)

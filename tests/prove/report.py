@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.stack.comparison import Comparison
 
-PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 _HEAD = """\
 # Failures of parts of the stack: test results
@@ -32,9 +32,9 @@ def is_idle() -> bool:
 class Report:
     """Tables, in the order in which they were added."""
 
-    def __init__(self, users: int) -> None:
-        """Create an empty report; `users` is the number of users of the load."""
-        self._users = users
+    def __init__(self, page: Path, head: str) -> None:
+        """Create an empty report; `head` is the beginning of the page."""
+        self._page, self._head = page, head
         self._began = time.monotonic()
         self._tables: dict[str, tuple[str, Sequence[str], list[Sequence[str]]]] = {}
 
@@ -56,18 +56,17 @@ class Report:
     def write(self) -> None:
         """Write the page."""
         minutes = (time.monotonic() - self._began) / 60
-        page = _HEAD.format(
+        page = self._head.format(
             day=f"{datetime.now(UTC):%Y-%m-%d}",
             minutes=minutes,
             cores=os.cpu_count(),
             load=os.getloadavg()[0],
-            users=self._users,
         )
         for title, (description, head, rows) in self._tables.items():
             cells = [head, ["---"] * len(head), *rows]
             text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
             page += f"## {title}\n\n{description}\n\n{text}\n\n"
-        PAGE.write_text(page.rstrip() + "\n")
+        self._page.write_text(page.rstrip() + "\n")
 
 
 LINES, KILLS, HEALTH, FIGURES = "Lines", "Kills", "Health", "Further figures"
@@ -75,7 +74,7 @@ LINES, KILLS, HEALTH, FIGURES = "Lines", "Kills", "Health", "Further figures"
 
 def new(users: int) -> Report:
     """Return a report with empty tables."""
-    report = Report(users)
+    report = Report(DOCS / "proof.md", _HEAD.replace("{users}", str(users)))
     report.table(
         LINES,
         ["scenario", "lines written", "in Loki", "missing", "stored twice", "counted twice"],

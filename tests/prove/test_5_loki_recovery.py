@@ -48,7 +48,7 @@ def test_every_exemplar_has_its_line(proof: Proof, finished: dict[str, Line]) ->
     found = [
         each for each in stores.exemplars(proof.stack.prometheus, proof.load_started) if each.time < time.time() - 20
     ]
-    unmatched = [each for each in found if not _matches(each, finished.get(each.labels["span_id"]))]
+    unmatched = [each for each in found if not stores.matches(each, finished.get(each.labels["span_id"]))]
     instances = Counter(each.series["instance"] for each in found)
     proof.report.row(
         report.FIGURES,
@@ -64,15 +64,6 @@ def test_every_exemplar_has_its_line(proof: Proof, finished: dict[str, Line]) ->
         report.FIGURES, f"exemplars in {_HOURS} hours of this load (storage: {_MAX_EXEMPLARS:,})", f"{expected:,.0f}"
     )
     assert expected < _MAX_EXEMPLARS
-
-
-def _matches(exemplar: stores.Exemplar, line: Line | None) -> bool:
-    if line is None:
-        return False
-    same = (line["trace_id"], line["instance"], line["service"]) == (
-        exemplar.labels["trace_id"], exemplar.series["instance"], exemplar.series["job"],
-    )  # fmt: skip
-    return same and abs(line["duration_ms"] / 1000 - exemplar.value) < 0.001
 
 
 def test_counters_match_the_lines(proof: Proof) -> None:

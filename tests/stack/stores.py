@@ -79,3 +79,13 @@ def query(prometheus: str, expr: str) -> list[dict[str, Any]]:
     answer = httpx2.get(f"{prometheus}/api/v1/query", params={"query": expr}).raise_for_status().json()
     result: list[dict[str, Any]] = answer["data"]["result"]
     return result
+
+
+def matches(exemplar: Exemplar, line: Line | None) -> bool:
+    """Return whether a `request.finished` line is that of the exemplar: the same request, instance and duration."""
+    if line is None:
+        return False
+    same = (line["trace_id"], line["instance"], line["service"]) == (
+        exemplar.labels["trace_id"], exemplar.series["instance"], exemplar.series["job"],
+    )  # fmt: skip
+    return same and abs(line["duration_ms"] / 1000 - exemplar.value) < 0.001

@@ -34,6 +34,15 @@ def test_prometheus_accepts_its_files() -> None:
     assert "SUCCESS" in output
 
 
+def test_prometheus_accepts_its_targets_on_kubernetes(tmp_path: Path) -> None:
+    """Promtool accepts prometheus.yml also with the targets on Kubernetes."""
+    shutil.copytree(ROOT / "prometheus/rules", tmp_path / "rules")
+    for source, target in (("prometheus.yml", "prometheus.yml"), ("kubernetes.yml", "scrape/kubernetes.yml")):
+        (tmp_path / target).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "prometheus" / source, tmp_path / target)
+    check("promtool", "check", "config", "--lint=all", "--lint-fatal", tmp_path / "prometheus.yml")
+
+
 def test_rules() -> None:
     """The unit tests of the recording rules and alerts pass."""
     check("promtool", "test", "rules", *sorted((ROOT / "prometheus/rules/tests").glob("*.yml")))
@@ -44,9 +53,9 @@ def test_loki_accepts_its_file() -> None:
     check("loki", "-verify-config", "-config.expand-env=true", "-config.file", ROOT / "loki/loki.yml")
 
 
-@pytest.mark.parametrize("source", ["docker", "files"])
+@pytest.mark.parametrize("source", ["docker", "files", "kubernetes"])
 def test_alloy_accepts_its_files(source: str, tmp_path: Path) -> None:
-    """Alloy accepts the pipeline with both sources, and each file is formatted."""
+    """Alloy accepts the pipeline with each source, and each file is formatted."""
     for name in ("pipeline", source):
         file = ROOT / "alloy" / f"{name}.alloy"
         check("alloy", "fmt", "--test", file)

@@ -1,0 +1,48 @@
+"""Build the objects in deploy/kubernetes/ with Kustomize."""
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+OVERLAYS = ROOT / "deploy" / "kubernetes"
+_SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
+
+
+@functools.cache
+def build(overlay: str) -> list[dict[str, Any]]:
+    """Return the objects of a folder of deploy/kubernetes/; skip the test if there is no Kustomize."""
+    done = subprocess.run([*_command(), OVERLAYS / overlay], capture_output=True, text=True, check=False)  # noqa: S603
+    assert 0 == done.returncode, done.stderr
+    assert "" == done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def _command() -> list[str | Path]:
+    if (built := _SERVERS / "kustomize").exists():
+        return [built, "build"]
+    if program := shutil.which("kustomize"):
+        return [program, "build"]
+    if program := shutil.which("kubectl"):
+        return [program, "kustomize"]
+    pytest.skip("neither kustomize nor kubectl is installed: run scripts/servers kustomize")
+
+
+def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the pod specifications by the name of their Deployment, StatefulSet or DaemonSet."""
+    return {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in objects
+        if each["kind"] in {"Deployment", "StatefulSet", "DaemonSet"}
+    }
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    """Return the environment variables with a value in the manifest itself."""
+    return {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
