@@ -1,4 +1,4 @@
-"""`python -m deploy.kubernetes.build`: write overlays/fifty/stack/rules.yaml, the rules of Prometheus for its operator."""
+"""`python -m deploy.kubernetes.build`: write the rules of Prometheus for its operator, overlays/fifty/stack/rules.yaml."""
 
 from pathlib import Path
 from typing import Any
