@@ -10,6 +10,7 @@ import yaml
 from deploy.kubernetes.build import FILE, build_rules
 from tests.compose import compose
 from tests.kustomize import OVERLAYS, ROOT, build, environment, pod_specs
+from tests.test_kubernetes import allows
 
 REPLICAS = 50
 #: The limit of Kubernetes for a ConfigMap.
@@ -120,6 +121,32 @@ def test_api_permissions() -> None:
         ("spike-to-log", "grafana"): maps,
     } == roles
     assert not [each for each in found if each["kind"].startswith("ClusterRole")]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port", "allowed"),
+    [
+        ("alloy", "loki", 3100, True),
+        ("loki", "loki", 9095, True),
+        ("loki", "loki", 7946, True),
+        ("loki", "prometheus", 9090, True),
+        ("loadtest", "prometheus", 9090, True),
+        ("prometheus", "api", 8000, True),
+        ("prometheus", "payments", 8001, True),
+        ("prometheus", "loki", 3100, True),
+        ("prometheus", "alloy", 12345, True),
+        ("prometheus", "prometheus", 9090, True),
+        ("grafana", "loki", 3100, True),
+        ("grafana", "prometheus", 9090, True),
+        ("api", "postgres", 5432, True),
+        ("grafana", "postgres", 5432, False),
+        ("loadtest", "loki", 3100, False),
+        ("alloy", "prometheus", 9090, False),
+    ],
+)
+def test_connections_are_allowed(source: str, target: str, port: int, *, allowed: bool) -> None:
+    """Policies allow every connection that is needed, in both directions, and others are refused."""
+    assert allowed is allows(build("overlays/fifty"), source, target, port)
 
 
 def test_connections_of_all_pods_are_accepted(objects: dict[tuple[str, str], dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m deploy.kubernetes.build`: write the rules of Prometheus for its operator, overlays/fifty/stack/rules.yaml."""
+"""`python -m deploy.kubernetes.build`: write overlays/fifty/stack/rules.yaml for the operator of Prometheus."""
 
 from pathlib import Path
 from typing import Any
