@@ -9,8 +9,9 @@ storage=${STORAGE:-/var/lib/alloy/data}
 move_back() { # FILE POSITION SAVED
   local first last since
   first=$(head -n 1 "$1" | cut -d ' ' -f 1)
-  # The file was rotated after the position was saved, and Alloy would skip the beginning of the new one.
-  if [ "$(date -d "$first" +%s)" -gt "$3" ]; then
+  # If the file was rotated, the position may be that of the old one, and Alloy would skip the beginning of the new one. A saved
+  # position is up to 20 seconds old.
+  if [ "$(date -d "$first" +%s)" -gt $(($3 - 60)) ]; then
     echo 0
     return
   fi

@@ -77,11 +77,12 @@ def main(role: Annotated[Role, typer.Argument(help="What this process does.")] =
         raise typer.Exit(2) from None
     address = socket.gethostbyname(socket.gethostname())
     if role is Role.WORKER:
-        os.environ["INSTANCE"] = f"{address}:{os.getpid()}"
+        os.environ.setdefault("INSTANCE", f"{address}:{os.getpid()}")
         command = settings.worker_command()
     else:
         _check_port(settings)
-        os.environ["INSTANCE"] = f"{address if settings.host == '0.0.0.0' else settings.host}:{settings.port}"  # noqa: S104
+        host = address if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared, not bound
+        os.environ.setdefault("INSTANCE", f"{host}:{settings.port}")
         # Not in the command line, which every user of the machine can read: it may contain a password.
         os.environ["LOCUST_HOST"] = str(settings.target).rstrip("/")
         command = settings.master_command()

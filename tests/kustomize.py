@@ -16,8 +16,8 @@ _SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log
 
 
 @functools.cache
-def build(overlay: str) -> list[dict[str, Any]]:
-    """Return the objects of a folder of deploy/kubernetes/; skip the test if there is no Kustomize."""
+def build(overlay: str | Path) -> list[dict[str, Any]]:
+    """Return the objects of a folder, relative to deploy/kubernetes/; skip the test if there is no Kustomize."""
     done = subprocess.run([*_command(), OVERLAYS / overlay], capture_output=True, text=True, check=False)  # noqa: S603
     assert 0 == done.returncode, done.stderr
     assert "" == done.stderr

@@ -51,7 +51,7 @@ def test_positions_in_files_of_pods_are_moved_back(tmp_path: Path) -> None:
     if not (bash := shutil.which("bash")):
         pytest.skip("bash is not installed")
     now = datetime.now(timezone(timedelta(hours=2)))  # the time zone of a node
-    ages = {"read": [900, 600, 290, 10, -2], "rotated": [-1, -400, -401, -402], "shorter": [10], "gone": []}
+    ages = {"read": [900, 600, 290, 10, -2], "rotated": [15, -400, -401, -402], "shorter": [10], "gone": []}
     files = {name: tmp_path / f"{name}.log" for name in ages}
     for name, file in files.items():
         if ages[name]:

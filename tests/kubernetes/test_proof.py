@@ -16,8 +16,8 @@ from tests.stack import comparison, stores
 
 RATE = float(os.environ.get("RATE", "30"))  # requests per second
 SECONDS = 90
-#: From loki.yml, prometheus.yml and PostgreSQL's `max_connections`, without the connections for superusers.
-MAX_STREAMS, MAX_EXEMPLARS, MAX_CONNECTIONS, MAX_SERIES = 500, 260_000, 97, 1500
+#: From loki.yml, prometheus.yml and postgres.yaml, and the contract of a replica.
+MAX_STREAMS, MAX_EXEMPLARS, MAX_CONNECTIONS, MAX_SERIES = 500, 260_000, 217, 1500
 
 _PRIVILEGED_POD = """
 apiVersion: v1
@@ -47,10 +47,10 @@ def test_objects_are_accepted(proof: Proof) -> None:
 
 
 def _scale(replicas: int) -> None:
-    """Run more pods than the node has room for by their requests, and the database connections for."""
+    """Run this number of replicas, also more than a small node has room for by their requests."""
     if replicas > 10:
         cluster.kubectl("set", "resources", "deployment/api", "-n", cluster.NAMESPACE, "--requests=cpu=10m,memory=64Mi")
-        cluster.kubectl("set", "env", "deployment/api", "-n", cluster.NAMESPACE, "DATABASE_POOL_SIZE=1")
+        cluster.kubectl("set", "env", "deployment/api", "-n", cluster.NAMESPACE, "DATABASE_POOL_SIZE=3")
     cluster.kubectl("scale", "deployment/api", "-n", cluster.NAMESPACE, f"--replicas={replicas}")
 
 

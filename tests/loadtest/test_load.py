@@ -369,7 +369,8 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     processes.start("master", [sys.executable, "-m", "loadtest"], {**settings, **ports, "LOAD_WORKERS": "2"})
     workers = ["worker-1", "worker-2"]
     for worker in workers:
-        processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], {**ports, "PYTHONPATH": str(tmp_path)})
+        environment = {**ports, "PYTHONPATH": str(tmp_path), "INSTANCE": worker}
+        processes.start(worker, [sys.executable, "-m", "loadtest", "worker"], environment)
     processes.wait_until_ready("master", f"http://127.0.0.1:{port}/", 60)
     master = Service("loadtest", f"http://127.0.0.1:{port}", processes.output("master"), loaded.client)
     run = master.event("run.started")["run"]
@@ -386,6 +387,8 @@ def test_workers_of_the_stack_load_share_a_run(loaded: Service, processes: Proce
     ids = [line["request_id"] for line in requests_of(loaded, run)]
     assert (len(ids), 0) == (stopped["requests"], stopped["failures"])
     assert len(ids) == len(set(ids))
+    for worker in workers:
+        assert {worker} == {line["instance"] for line in parse(processes.output(worker).read_text())}
     for process in (*workers, "master"):
         processes.stop(process)
 
