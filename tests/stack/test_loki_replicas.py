@@ -160,13 +160,13 @@ def replicas() -> Iterator[LokiReplicas]:
 def test_replicas_are_killed(replicas: LokiReplicas, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each of the three is killed under load, the first one with its disk, and each of them shows every line once.
 
-    This is also so when all lines are in the bucket. Until then, a line needs two copies, because Loki reads only two of
-    the three replicas: after the first one, no other replica may lose its disk.
+    This is also so when all lines are in the bucket. Until then, a line needs two copies, because Loki reads only two
+    of the three replicas: after the first one, no other replica may lose its disk.
     """
     began = time.time() - 60
     with Processes(tmp_path) as processes:
         for number, name in enumerate(REPLICAS):
-            processes.start(f"load-{number}", locust(replicas.url(name), 20, 100, "--stop-timeout", "15"))
+            processes.start(f"load-{number}", locust(replicas.url(name), 10, 100, "--stop-timeout", "15"))
         time.sleep(5)
         for name in LOKIS:
             replicas.servers.kill(name)
