@@ -9,9 +9,13 @@ COPY pyproject.toml uv.lock ./
 # The tour only queries servers. DuckDB, which triage needs to read files, would be a third of the image.
 RUN uv sync --locked --no-dev --group load --group tour --no-install-project
 
+# The health checks in docker-compose.yml use its wget, which is static and starts in a millisecond.
+FROM busybox:1.37.0-musl AS busybox
+
 # Final stage: the environment and the code, without any build tools.
 FROM python:3.13-slim-trixie
 WORKDIR /srv
+COPY --from=busybox /bin/busybox /usr/local/bin/busybox
 COPY --from=build /srv/.venv .venv
 COPY app app
 COPY loadtest loadtest

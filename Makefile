@@ -79,11 +79,11 @@ pictures: setup ## Take the screenshots for the documentation in a browser; with
 	@PICTURES=docs/pictures $(PYTHON) -m pytest tests/journey
 
 .PHONY: prove-stack
-prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (22 minutes).
+prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (27 minutes).
 	@$(PYTHON) -m pytest tests/prove --capture=no
 
 .PHONY: prove-kubernetes
-prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfig; writes docs/kubernetes-proof.md (10 minutes).
+prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfig; writes docs/kubernetes-proof.md (5 minutes).
 	@$(PYTHON) -m pytest tests/kubernetes --capture=no --exitfirst
 
 .PHONY: dashboards

@@ -179,10 +179,15 @@ def main() -> None:
         sources = {"service": "api", "prometheus": "prometheus", "loki": "loki", "id": trace_id, "trace_id": trace_id}
         rows = []
         alone: dict[str, float] = {}
-        for dashboard, hours in (("service", 0.25), ("trace-logs", 1 / 6), ("trace-logs", 1), ("service", _HOURS)):
+        for dashboard, hours, name in (
+            ("service", 1 / 4, "15 minutes"),
+            ("trace-logs", 1 / 6, "10 minutes"),
+            ("trace-logs", 1, "1 hour"),
+            ("service", _HOURS, f"{_HOURS} hours"),
+        ):
             totals, alone = measure(grafana, dashboard, sources, end - hours * 3600, end)
             figures = f"{statistics.median(totals):.2f} s", f"{max(totals):.2f} s"
-            rows.append([f"`{dashboard}`", f"{hours * 60:.0f} minutes", *figures])
+            rows.append([f"`{dashboard}`", name, *figures])
         slowest = sorted(alone.items(), key=lambda panel: -panel[1])
     page = _PAGE.format(
         lines=lines, hours=_HOURS, rate=_REQUESTS_PER_SECOND, slow=slow, connections=_CONNECTIONS, rounds=_ROUNDS,

@@ -35,7 +35,8 @@ other processes on the machine can only add to them.
 
 More benchmarks: [whether `triage explain` names the cause](EVAL.md), [whether the tour explains incidents](WHY.md),
 [how long `triage` takes](TRIAGE.md), [start-up time and memory of the stack](STACK.md), [open and closed loop, and the
-cost of the load generator](LOAD.md), and [what normal requests pay for hostile clients](HOSTILE.md).
+cost of the load generator](LOAD.md), [what normal requests pay for hostile clients](HOSTILE.md), and [how long the
+dashboards take with 24 hours of data](DASHBOARDS.md).
 
 The request: `GET /users/17` on FastAPI with an included router, with `traceparent` and `X-Request-ID`.
 

@@ -20,6 +20,9 @@ from grafana.tables import (
     sort,
 )
 
+# Loki computes with one series for each request. An hour of them would exceed its limit (max_query_series).
+_RANGE = "10m"
+
 _LABELS = ("timestamp", "trace_id", "service_name", "method", "route", "status", "user_id")
 
 _COLUMNS = {
@@ -41,12 +44,12 @@ _COLUMNS = {
 
 
 def same_user() -> table.Panel:
-    """Return the table of other requests of the same user in the time range."""
+    """Return the table of other requests of the same user."""
     return (
         _table("user_id")
         .title("Other requests of the same user")
-        .description("In the time range, at all services, the slowest first.")
-        .no_value(if_empty("No other requests of this user, or the request has no user."))
+        .description("In the last ten minutes of the time range, at all services, the slowest first.")
+        .no_value(if_empty("No other requests. If the request has a user, click that user in the table above."))
     )
 
 
@@ -55,8 +58,10 @@ def same_second() -> table.Panel:
     return (
         _table("second")
         .title("Other requests of the same second")
-        .description("Requests that ended in the same second: were all of them slow, or only this one?")
-        .no_value(if_empty("No other request ended in that second."))
+        .description(
+            "Were all of them slow, or only this one? Only the last ten minutes of the time range are searched."
+        )
+        .no_value(if_empty("No other requests. If the request has a user, click that user in the table above."))
     )
 
 
@@ -81,5 +86,5 @@ def _durations(operator: str, key: str) -> str:
     return (
         f'max_over_time({{service_name=~".+", level!="debug"}} |= `"event":"request.finished"` | {condition}'
         " | json timestamp, method, route, status, user_id, duration_ms"
-        f' | label_format second=`{{{{ .timestamp | trunc 19 }}}}` | {key}!="" | unwrap duration_ms [$__range])'
+        f' | label_format second=`{{{{ .timestamp | trunc 19 }}}}` | {key}!="" | unwrap duration_ms [{_RANGE}])'
     )

@@ -72,6 +72,7 @@ def trace_logs() -> dashboard.Dashboard:
 
 def _summary() -> table.Panel:
     spike = f"{SERVICE}?var-service=${{__data.fields.service_name}}&{AROUND.format(ROW_TIME)}"
+    around = f"{TRACE_LOGS}?var-trace_id=${{trace_id:percentencode}}&{AROUND.format(ROW_TIME)}"
     columns = {
         "Time": Column("Finished: the spike", {**links("Back to the spike", spike), **CLOCK, "custom.width": 160}),
         "service_name": Column("Service", {"custom.width": 85}),
@@ -79,7 +80,7 @@ def _summary() -> table.Panel:
         "route": Column("Route", {"custom.width": 200}),
         "status": Column("Status", {"custom.width": 65}),
         "duration_ms": Column("Duration", MILLISECONDS),
-        "user_id": Column("User", {"custom.width": 60}),
+        "user_id": Column("User", {**links("Other requests of this user at that time", around), "custom.width": 60}),
         "request_id": Column("Request id"),
     }
     numbers = convert("number", "duration_ms")

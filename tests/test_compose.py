@@ -5,8 +5,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from app.settings import Settings
 from tests.compose import FILE, compose
 
+_MAX_CONNECTIONS = re.compile(r"max_connections=(\d+)")
 SERVICES: dict[str, dict[str, Any]] = {
     name: service for name, service in compose()["services"].items() if "extends" not in service
 }
@@ -115,11 +117,29 @@ def test_dependencies_are_healthy_first() -> None:
 
 
 def test_hanging_container_is_unhealthy_within_30_s() -> None:
-    """All retries of the health check end within 30 seconds."""
-    for name, service in SERVICES.items():
-        check = service["healthcheck"]
+    """All tries of the health check end within 30 seconds: each waits for the interval, and then for the time-out."""
+    for name, service in compose()["services"].items():
+        base = SERVICES.get(service.get("extends", {}).get("service"), {})
+        check = {**base.get("healthcheck", {}), **service["healthcheck"]}
         interval, timeout = (int(check[key].removesuffix("s")) for key in ("interval", "timeout"))
-        assert (interval + timeout) * check["retries"] + interval <= 30, name
+        assert (interval + timeout) * check["retries"] <= 30, name
+
+
+def test_health_checks_start_no_python() -> None:
+    """A check that starts Python takes half as much CPU time again, of each of many replicas."""
+    assert [] == [name for name, service in SERVICES.items() if "python" in service["healthcheck"]["test"]]
+
+
+def test_50_replicas_can_use_all_connections_of_their_pools() -> None:
+    """PostgreSQL accepts the whole pools of 50 replicas and ten more connections, and may start a process for each."""
+    services = compose()["services"]
+    (maximum,) = (int(found[1]) for found in map(_MAX_CONNECTIONS.fullmatch, services["postgres"]["command"]) if found)
+    default = Settings.model_fields["database_pool_size"].default
+    first, further = (
+        int(services[name]["environment"].get("DATABASE_POOL_SIZE", default)) for name in ("api", "api-replica")
+    )
+    assert first + 49 * further + 10 <= maximum
+    assert maximum + 20 <= services["postgres"]["pids_limit"]  # it also runs processes without a connection
 
 
 def test_only_the_services_of_the_project_are_collected() -> None:

@@ -311,5 +311,6 @@ def test_failed_query_is_marked(visitor: Visitor) -> None:
     slowest = panel(page, "Slowest requests")
     expect(slowest.get_by_text("If the panel has a red symbol, its query failed.")).to_be_visible()
     expect(slowest.get_by_test_id("data-testid Panel status error")).to_be_visible()
+    visitor.picture(page, "failed-queries")
     page.close()
     visitor.problems.clear()

@@ -112,7 +112,16 @@ def forwarded(service: str, *ports: int) -> Iterator[list[str]]:
     """Forward ports of a service to free ports of this machine, and return their URLs."""
     local = [free_port() for _ in ports]
     pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
-    command = ["kubectl", "port-forward", "--namespace", NAMESPACE, f"service/{service}", *pairs]
+    command = [
+        "kubectl",
+        "port-forward",
+        "--namespace",
+        NAMESPACE,
+        "--address",
+        "127.0.0.1",
+        f"service/{service}",
+        *pairs,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -178,6 +187,14 @@ def save_lines(container: str, path: Path) -> None:
     path.write_text("".join(_on_node(node, "python", "-c", _LINES, pattern) for node in sorted(nodes)))
 
 
+def connects(deployment: str, host: str, port: int) -> bool:
+    """Return whether a pod of a deployment can open a connection."""
+    program = f"import socket; socket.create_connection(({host!r}, {port}), 5)"
+    return not _run(
+        "exec", "--namespace", NAMESPACE, f"deployment/{deployment}", "--", "python", "-c", program
+    ).returncode
+
+
 def load(run: str, rate: float, seconds: float) -> subprocess.Popen[str]:
     """Start a measured run of load inside of the cluster."""
     options = ["--host", "http://api:8000", "--folder", "/tmp", "--run", run]  # noqa: S108
@@ -198,5 +215,7 @@ def copy_run(run: str, folder: Path) -> None:
 
 def can(account: str, verb: str, resource: str, namespace: str = NAMESPACE) -> bool:
     """Return whether a service account may do something, by `kubectl auth can-i`."""
+    kind, _, part = resource.partition("/")
     who = f"--as=system:serviceaccount:{account}"
-    return _run("auth", "can-i", verb, resource, who, "--namespace", namespace).stdout.strip() == "yes"
+    options = ("--subresource", part, "--namespace", namespace)
+    return _run("auth", "can-i", verb, kind, who, *options).stdout.strip() == "yes"

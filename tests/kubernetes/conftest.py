@@ -12,8 +12,9 @@ import pytest
 from tests.kubernetes import cluster
 from tests.prove.report import DOCS, Report
 
+DEFAULT_PODS = 3
 #: The replicas of the service.
-PODS = int(os.environ.get("PODS", "3"))
+PODS = int(os.environ.get("PODS", DEFAULT_PODS))
 
 _HEAD = """\
 # The stack on Kubernetes: test results
@@ -46,9 +47,8 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
     for namespace in (cluster.NAMESPACE, cluster.ALLOY):
         if not cluster.errors("get", "namespace", namespace):
             pytest.exit(f"The namespace {namespace} exists. Delete it first, with everything in it.")
-    report = Report(
-        DOCS / "kubernetes-proof.md", _HEAD.replace("PODS", str(PODS)).replace("VERSION", cluster.server_version())
-    )
+    page = DOCS / ("kubernetes-proof.md" if PODS == DEFAULT_PODS else f"kubernetes-proof-{PODS}.md")
+    report = Report(page, _HEAD.replace("PODS", str(PODS)).replace("VERSION", cluster.server_version()))
     report.table(
         PROVED,
         ["command", "proved", "result"],
@@ -57,7 +57,9 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
     report.table(
         LINES,
         ["scenario", "lines written", "in Loki", "missing", "stored twice", "counted twice"],
-        "Compares the files of the nodes with the lines that Loki returns, by the whole text of each line.",
+        "Compares the files of the nodes with the lines that Loki returns, by the whole text of each line. "
+        "*Counted twice* is how many more lines `count_over_time` counts: after a kill, Alloy reads the last five "
+        "minutes again; Loki shows each of these lines once, but counts some of them twice.",
     )
     report.table(FIGURES, ["figure", "result"], "Measured during the last scenario.")
     began = time.time()

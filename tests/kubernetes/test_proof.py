@@ -15,7 +15,7 @@ from tests.kubernetes.conftest import FIGURES, PODS, PROVED, Proof
 from tests.stack import comparison, stores
 
 RATE = float(os.environ.get("RATE", "30"))  # requests per second
-SECONDS = 90
+SECONDS = int(os.environ.get("DURATION", "75"))  # of each run of load
 #: From loki.yml, prometheus.yml and postgres.yaml, and the contract of a replica.
 MAX_STREAMS, MAX_EXEMPLARS, MAX_CONNECTIONS, MAX_SERIES = 500, 260_000, 217, 1500
 
@@ -51,6 +51,8 @@ def _scale(replicas: int) -> None:
     if replicas > 10:
         cluster.kubectl("set", "resources", "deployment/api", "-n", cluster.NAMESPACE, "--requests=cpu=10m,memory=64Mi")
         cluster.kubectl("set", "env", "deployment/api", "-n", cluster.NAMESPACE, "DATABASE_POOL_SIZE=3")
+        # Otherwise replicas with the larger requests are added, too.
+        cluster.wait_for_rollout("deployment/api")
     cluster.kubectl("scale", "deployment/api", "-n", cluster.NAMESPACE, f"--replicas={replicas}")
 
 
@@ -60,7 +62,7 @@ def test_permissions(proof: Proof) -> None:
     allowed = [
         (verb, resource, namespace)
         for verb in ("get", "list", "watch", "create", "patch", "delete")
-        for resource in ("pods", "pods/log", "pods/exec", "secrets", "configmaps", "nodes", "nodes/proxy", "services")
+        for resource in ("pods", "pods/log", "pods/exec", "secrets", "configmaps", "nodes", "services")
         for namespace in (cluster.NAMESPACE, cluster.ALLOY, "kube-system")
         if cluster.can(prometheus, verb, resource, namespace)
     ]
@@ -72,7 +74,7 @@ def test_permissions(proof: Proof) -> None:
         PROVED,
         "`kubectl auth can-i VERB RESOURCE --as=system:serviceaccount:spike-to-log:prometheus`",
         "Prometheus may list and watch pods of its namespace; the other accounts may do nothing with pods",
-        "yes for 2, no for 142 and 10",
+        "yes for 2, no for 124 and 10",
     )
 
 
@@ -88,6 +90,28 @@ def test_privileged_pod_is_refused(proof: Proof) -> None:
     )
 
 
+def test_network_policies(proof: Proof) -> None:
+    """Pods reach what they need and, if the network plugin supports policies, nothing else."""
+    needed = {
+        "loadtest": {"api", "prometheus"},
+        "api": {"payments", "postgres"},
+        "tour": {"api", "grafana", "loki", "prometheus"},
+    }
+    ports = {"api": 8000, "payments": 8001, "postgres": 5432, "loki": 3100, "prometheus": 9090, "grafana": 3000}
+    ports["gateway"] = 3100
+    pairs = {(source, target) for source in needed for target in ports if source != target}
+    allowed = {(source, target) for source, targets in needed.items() for target in targets}
+    opened = {(source, target) for source, target in pairs if cluster.connects(source, target, ports[target])}
+    assert opened in (allowed, pairs)
+    refused = len(pairs - opened)
+    proof.report.row(
+        PROVED,
+        "`kubectl exec` connections between pods",
+        "pods reach what they need and nothing else" if refused else "pods reach what they need",
+        f"{len(opened)} open, {refused} refused" if refused else "this network plugin ignores network policies",
+    )
+
+
 def test_every_step_works(proof: Proof) -> None:
     """`triage tour --once` finds an exemplar and its lines, and both data sources of Grafana work."""
     with (
@@ -100,8 +124,9 @@ def test_every_step_works(proof: Proof) -> None:
         }  # fmt: skip
         printed = _triage(urls, "tour", "--once")
     assert "Every step works" in printed
-    # From here on, only the load of the tests.
-    cluster.kubectl("set", "env", "deployment/loadtest", "--namespace", cluster.NAMESPACE, "LOAD=off")
+    # From here on, only the load of the tests, which needs more memory next to Locust's web UI.
+    cluster.kubectl("set", "env", "deployment/loadtest", "-n", cluster.NAMESPACE, "LOAD=off")
+    cluster.kubectl("set", "resources", "deployment/loadtest", "-n", cluster.NAMESPACE, "--limits=memory=512Mi")
     cluster.wait_until_available()
     proof.report.row(
         PROVED,
@@ -199,8 +224,9 @@ def test_all_lines_are_stored(proof: Proof) -> None:
             pods = [pod["metadata"]["name"] for pod in cluster.pods(container)]
             file = proof.folder / f"{container}.jsonl"
             cluster.save_lines(container, file)
+            # The files of deleted pods are kept for a while, but not all of them.
             with file.open() as lines:
-                written = [line.rstrip("\n") for line in lines]
+                written = [line.rstrip("\n") for line in lines if json.loads(line)["instance"] in pods]
             end = time.time() + 1
             selector = f'{{service_name="{container}"}} | instance=~"{"|".join(pods)}"'
             result = comparison.compare(

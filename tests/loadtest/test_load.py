@@ -473,6 +473,20 @@ def test_new_replicas_get_requests(payments: Service, processes: Processes, tmp_
     processes.stop("replica-2")
 
 
+def test_replicas_that_do_not_listen_yet_get_no_requests(loaded: Service, processes: Processes, tmp_path: Path) -> None:
+    """No request fails while three of four replicas start: their addresses are known, but refuse connections."""
+    addresses, file, record = tmp_path / "addresses", tmp_path / "locustfile.py", tmp_path / "record.jsonl"
+    file.write_text(REPLICAS_TEST)
+    addresses.write_text("127.0.0.1 127.0.0.2 127.0.0.3 127.0.0.4")
+    url = f"http://replicas.test:{loaded.url.rpartition(':')[2]}"
+    command = locust(url, 10, 10, "--locustfile", str(file), "--stop-timeout", "15", "--record", str(record))
+    processes.start("users", command, {"REPLICAS": str(addresses)})
+    wait_for(lambda: record.exists() and len(parse(record.read_text())) > 50, "requests", 60)
+    processes.stop("users")
+    # The service refuses the name in `Host`, but it has received every request.
+    assert {400} == {line["status"] for line in parse(record.read_text())}
+
+
 @pytest.fixture(scope="module")
 def load_off(loaded: Service, processes: Processes) -> Iterator[str]:
     """Start the load of the stack with LOAD=off, on IPv6 if there is any; return its URL."""
