@@ -66,7 +66,7 @@ def test_prometheus_settings() -> None:
 
 
 def test_exemplars_of_one_hour() -> None:
-    """One hour of 50 pods is kept, by the formula of prometheus.yml, which says 20 buckets per replica and scrape."""
+    """One hour of 50 pods is kept, by the formula of prometheus.yml with 20 buckets per replica and scrape."""
     exemplars = resources("prometheus.yaml")["spike-to-log"]["exemplars"]["maxSize"]
     scrapes = 3600 // int(load("prometheus/prometheus.yml")["global"]["scrape_interval"].rstrip("s"))
 
