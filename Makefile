@@ -79,7 +79,7 @@ pictures: setup ## Take the screenshots for the documentation in a browser; with
 	@PICTURES=docs/pictures $(PYTHON) -m pytest tests/journey
 
 .PHONY: prove-stack
-prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (27 minutes).
+prove-stack: setup ## Kill, freeze and flood the whole stack in containers; writes docs/proof.md (22 minutes).
 	@$(PYTHON) -m pytest tests/prove --capture=no
 
 .PHONY: prove-kubernetes

@@ -39,10 +39,10 @@ class Proof:
     loki_killed: float = 0.0  # monotonic clock
     load: subprocess.Popen[bytes] | None = None
 
-    def start_load(self, *options: str, users: int = USERS) -> None:
-        """Send requests until `stop_load`, one per second for each user."""
+    def start_load(self, *options: str) -> None:
+        """Send requests until `stop_load`."""
         self.load_started = time.time() - 1
-        self.load = engine.load(users, 50, "--stop-timeout", "15", *options)
+        self.load = engine.load(USERS, 50, "--stop-timeout", "15", *options)
 
     def stop_load(self) -> None:
         """Stop the load after its requests in flight, and wait for its end."""
