@@ -90,6 +90,10 @@ prove-kubernetes: setup ## Replace and kill pods in the cluster of the kubeconfi
 dashboards: setup ## Generate grafana/dashboards/*.json from their source.
 	@$(PYTHON) -m grafana.build
 
+.PHONY: rules
+rules: setup ## Generate the Kubernetes object with the rules of prometheus/rules/.
+	@$(PYTHON) -m deploy.kubernetes.build
+
 # The ASGI servers are installed in a separate environment, because the project does not depend on them.
 .venv-servers/.ready: pyproject.toml uv.lock .venv/.ready
 	@uv=$$(command -v uv || echo .venv/bin/uv); UV_PROJECT_ENVIRONMENT=.venv-servers UV_SYSTEM_CERTS=$${UV_SYSTEM_CERTS:-true} \
