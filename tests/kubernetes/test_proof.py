@@ -59,22 +59,25 @@ def _scale(replicas: int) -> None:
 def test_permissions(proof: Proof) -> None:
     """Prometheus may list and watch pods of its namespace. Nothing else is permitted, to it or to another pod."""
     prometheus = f"{cluster.NAMESPACE}:prometheus"
-    allowed = [
+    asked = [
         (verb, resource, namespace)
         for verb in ("get", "list", "watch", "create", "patch", "delete")
         for resource in ("pods", "pods/log", "pods/exec", "secrets", "configmaps", "nodes", "services")
         for namespace in (cluster.NAMESPACE, cluster.ALLOY, "kube-system")
-        if cluster.can(prometheus, verb, resource, namespace)
     ]
+    allowed = [each for each in asked if cluster.can(prometheus, *each)]
     assert [("list", "pods", cluster.NAMESPACE), ("watch", "pods", cluster.NAMESPACE)] == allowed
-    others = (f"{cluster.NAMESPACE}:default", f"{cluster.ALLOY}:default")
-    for account in others:
-        assert not any(cluster.can(account, verb, "pods") for verb in ("get", "list", "watch", "create", "delete"))
+    others = [
+        (account, verb)
+        for account in (f"{cluster.NAMESPACE}:default", f"{cluster.ALLOY}:default")
+        for verb in ("get", "list", "watch", "create", "delete")
+    ]
+    assert not [each for each in others if cluster.can(*each, "pods")]
     proof.report.row(
         PROVED,
         "`kubectl auth can-i VERB RESOURCE --as=system:serviceaccount:spike-to-log:prometheus`",
         "Prometheus may list and watch pods of its namespace; the other accounts may do nothing with pods",
-        "yes for 2, no for 124 and 10",
+        f"yes for {len(allowed)}, no for {len(asked) - len(allowed)} and {len(others)}",
     )
 
 

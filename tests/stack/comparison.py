@@ -114,13 +114,14 @@ def _query(client: httpx2.Client, kind: str, query: str, **parameters: str | int
     return result
 
 
-def wait_until_settled(loki: str, seconds: float = 300) -> float:
-    """Wait until Loki receives no more lines; return the monotonic time of the last one."""
+def wait_until_settled(*lokis: str, seconds: float = 300) -> float:
+    """Wait until Loki, or all of its replicas, receive no more lines; return the monotonic time of the last one."""
     received, last_change = 0.0, time.monotonic()
 
     def look() -> bool:
         nonlocal received, last_change
-        before, received = received, sum_samples(httpx2.get(f"{loki}/metrics", timeout=60).text, _RECEIVED)
+        before = received
+        received = sum(sum_samples(httpx2.get(f"{loki}/metrics", timeout=60).text, _RECEIVED) for loki in lokis)
         if received != before or not received:
             last_change = time.monotonic()
         return time.monotonic() - last_change > _SETTLE_SECONDS

@@ -181,7 +181,7 @@ def test_replicas_are_killed(replicas: LokiReplicas, tmp_path: Path, capsys: pyt
 
     lines = [line for name in SERVICES for line in replicas.services.output(name).read_text().splitlines()]
     assert len(lines) > 10_000
-    comparison.wait_until_settled(replicas.url(LOKIS[0]))
+    comparison.wait_until_settled(*map(replicas.url, LOKIS))
     for stored in ("in memory", "in the bucket"):
         for name in LOKIS:
             now, url = time.time(), replicas.url(name)
