@@ -52,7 +52,9 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
     report.table(
         PROVED,
         ["command", "proved", "result"],
-        "All commands ran in the order of the table. `kubectl` is without `--namespace spike-to-log`.",
+        "All commands ran in the order of the table. `kubectl` is without `--namespace spike-to-log`. The counted "
+        "requests are those from scrape to scrape: the last ones of a killed replica are missing, and others than the "
+        "sent ones are included. Both are compared with the lines of the same time.",
     )
     report.table(
         LINES,
