@@ -49,7 +49,6 @@ def same_user() -> table.Panel:
         _table("user_id")
         .title("Other requests of the same user")
         .description("In the last ten minutes of the time range, at all services, the slowest first.")
-        .no_value(if_empty("No other requests. If the request has a user, click that user in the table above."))
     )
 
 
@@ -61,7 +60,6 @@ def same_second() -> table.Panel:
         .description(
             "Were all of them slow, or only this one? Only the last ten minutes of the time range are searched."
         )
-        .no_value(if_empty("No other requests. If the request has a user, click that user in the table above."))
     )
 
 
@@ -78,6 +76,7 @@ def _table(key: str) -> table.Panel:
         sort("Value #A"),
     ):
         panel.with_transformation(transformation)
+    panel.no_value(if_empty("No other requests. If the request has a user, click that user in the table above."))
     return set_columns(panel, _COLUMNS, {"noValue": "-"}).span(24).height(8)
 
 

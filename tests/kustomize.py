@@ -1,7 +1,6 @@
 """Build the objects in deploy/kubernetes/ with Kustomize."""
 
 import functools
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from tests.compose import ROOT, max_connections
+from tests.stack.native import SERVERS
+
 OVERLAYS = ROOT / "deploy" / "kubernetes"
-_SERVERS = Path(os.environ.get("SERVERS", Path.home() / ".cache" / "spike-to-log" / "servers"))
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def build(overlay: str | Path) -> list[dict[str, Any]]:
 
 
 def _command() -> list[str | Path]:
-    if (built := _SERVERS / "kustomize").exists():
+    if (built := SERVERS / "kustomize").exists():
         return [built, "build"]
     if program := shutil.which("kustomize"):
         return [program, "build"]
@@ -46,3 +46,14 @@ def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def environment(container: dict[str, Any]) -> dict[str, str]:
     """Return the environment variables with a value in the manifest itself."""
     return {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
+
+
+def spare_connections(objects: list[dict[str, Any]], replicas: int) -> int:
+    """Return how many connections of the database are left if all replicas of api use theirs in a rolling update."""
+    specs = pod_specs(objects)
+    (deployment,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == ("Deployment", "api")]
+    surge = int(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"].removesuffix("%"))
+    pods = replicas + -(-replicas * surge // 100)
+    pool = int(environment(specs["api"]["containers"][0])["DATABASE_POOL_SIZE"])
+    accepted = max_connections(specs["postgres"]["containers"][0]["args"]) - 3  # for superusers
+    return accepted - pods * pool

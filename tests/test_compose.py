@@ -5,10 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from app.settings import Settings
-from tests.compose import FILE, compose
+from tests.compose import FILE, compose, max_connections, pool_size
 
-_MAX_CONNECTIONS = re.compile(r"max_connections=(\d+)")
 SERVICES: dict[str, dict[str, Any]] = {
     name: service for name, service in compose()["services"].items() if "extends" not in service
 }
@@ -132,14 +130,10 @@ def test_health_checks_start_no_python() -> None:
 
 def test_50_replicas_can_use_all_connections_of_their_pools() -> None:
     """PostgreSQL accepts the whole pools of 50 replicas and ten more connections, and may start a process for each."""
-    services = compose()["services"]
-    (maximum,) = (int(found[1]) for found in map(_MAX_CONNECTIONS.fullmatch, services["postgres"]["command"]) if found)
-    default = Settings.model_fields["database_pool_size"].default
-    first, further = (
-        int(services[name]["environment"].get("DATABASE_POOL_SIZE", default)) for name in ("api", "api-replica")
-    )
-    assert first + 49 * further + 10 <= maximum
-    assert maximum + 20 <= services["postgres"]["pids_limit"]  # it also runs processes without a connection
+    postgres = compose()["services"]["postgres"]
+    maximum = max_connections(postgres["command"])
+    assert pool_size("api") + 49 * pool_size("api-replica") + 10 <= maximum
+    assert maximum + 20 <= postgres["pids_limit"]  # it also runs processes without a connection
 
 
 def test_only_the_services_of_the_project_are_collected() -> None:

@@ -8,18 +8,13 @@ import pytest
 import yaml
 
 from deploy.kubernetes.build import FILE, build_rules
-from tests.compose import compose
-from tests.kustomize import OVERLAYS, ROOT, build, environment, pod_specs
+from tests.compose import ROOT, compose, load_yaml
+from tests.kustomize import OVERLAYS, build, environment, pod_specs, spare_connections
 from tests.test_kubernetes import allows
 
 REPLICAS = 50
 #: The limit of Kubernetes for a ConfigMap.
 MEBIBYTE = 1 << 20
-
-
-def load(path: str) -> Any:
-    """Return the parsed content of a file of this project."""
-    return yaml.safe_load((ROOT / path).read_text())
 
 
 @pytest.fixture
@@ -45,13 +40,13 @@ def version(service: str) -> str:
 
 
 def test_rules_are_up_to_date() -> None:
-    """`python -m deploy.kubernetes.build` would not change the committed rules."""
+    """`make rules` would not change the committed rules."""
     assert build_rules() == FILE.read_text()
 
 
 def test_prometheus_settings() -> None:
     """The resource has the settings of prometheus.yml and docker-compose.yml, and stores exemplars."""
-    shipped = load("prometheus/prometheus.yml")["global"]
+    shipped = load_yaml("prometheus/prometheus.yml")["global"]
     spec = resources("prometheus.yaml")["spike-to-log"]
 
     assert shipped == {
@@ -68,7 +63,7 @@ def test_prometheus_settings() -> None:
 def test_exemplars_of_one_hour() -> None:
     """One hour of 50 pods is kept, by the formula of prometheus.yml with 20 buckets per replica and scrape."""
     exemplars = resources("prometheus.yaml")["spike-to-log"]["exemplars"]["maxSize"]
-    scrapes = 3600 // int(load("prometheus/prometheus.yml")["global"]["scrape_interval"].rstrip("s"))
+    scrapes = 3600 // int(load_yaml("prometheus/prometheus.yml")["global"]["scrape_interval"].rstrip("s"))
 
     assert 50 * 20 * scrapes == exemplars
 
@@ -76,7 +71,7 @@ def test_exemplars_of_one_hour() -> None:
 def test_jobs() -> None:
     """Each job of docker compose has a PodMonitor of the same name, with the same limit and metrics."""
     monitors = resources("monitors.yaml")
-    jobs = {job["job_name"]: job for job in load("prometheus/scrape/compose.yml")["scrape_configs"]}
+    jobs = {job["job_name"]: job for job in load_yaml("prometheus/scrape/compose.yml")["scrape_configs"]}
 
     assert jobs.keys() == monitors.keys()
     assert {name: job.get("sample_limit") for name, job in jobs.items()} == {
@@ -151,20 +146,13 @@ def test_connections_are_allowed(source: str, target: str, port: int, *, allowed
 
 def test_connections_of_all_pods_are_accepted(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     """The database accepts the connections of all pods, also during a rolling update."""
-    deployment = objects["Deployment", "api"]
-    (api,) = deployment["spec"]["template"]["spec"]["containers"]
-    (postgres,) = objects["StatefulSet", "postgres"]["spec"]["template"]["spec"]["containers"]
-    surge = int(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"].removesuffix("%"))
-    pods = REPLICAS + -(-REPLICAS * surge // 100)
-    (maximum,) = [int(number) for number in re.findall(r"max_connections=(\d+)", " ".join(postgres["args"]))]
-
-    assert REPLICAS == deployment["spec"]["replicas"]
-    assert pods * int(environment(api)["DATABASE_POOL_SIZE"]) <= maximum - 3  # without those for superusers
+    assert REPLICAS == objects["Deployment", "api"]["spec"]["replicas"]
+    assert spare_connections(build("overlays/fifty"), REPLICAS) >= 0
 
 
 def test_config_maps_for_the_charts(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     """The charts find dashboards, data sources and rules by fixed names and by the labels in their values."""
-    grafana, loki = load("deploy/kubernetes/helm/grafana.yaml"), load("deploy/kubernetes/helm/loki.yaml")
+    grafana, loki = load_yaml("deploy/kubernetes/helm/grafana.yaml"), load_yaml("deploy/kubernetes/helm/loki.yaml")
     dashboards = objects["ConfigMap", "grafana-dashboards"]
     assert {file.name for file in ROOT.glob("grafana/dashboards/*.json")} == dashboards["data"].keys()
     assert sum(map(len, dashboards["data"].values())) < MEBIBYTE
@@ -180,7 +168,7 @@ def test_config_maps_for_the_charts(objects: dict[tuple[str, str], dict[str, Any
 def test_alloy_of_the_chart_reads_the_same_lines() -> None:
     """The collector of k8s-monitoring reads the same files as the DaemonSet, and sends them to the same Loki."""
     (alloy,) = pod_specs(build("overlays/fifty"))["alloy"]["containers"]
-    collector = load("deploy/kubernetes/helm/k8s-monitoring.yaml")["collectors"]["alloy"]["alloy"]
+    collector = load_yaml("deploy/kubernetes/helm/k8s-monitoring.yaml")["collectors"]["alloy"]["alloy"]
 
     own = {name: value for name, value in environment(alloy).items() if name != "GOMEMLIMIT"}
     assert own == {each["name"]: each["value"] for each in collector["extraEnv"]}
@@ -190,13 +178,13 @@ def test_alloy_of_the_chart_reads_the_same_lines() -> None:
 @pytest.mark.parametrize("service", ["loki", "grafana"])
 def test_versions_of_the_charts(service: str) -> None:
     """The charts run the versions of docker-compose.yml."""
-    values = load(f"deploy/kubernetes/helm/{service}.yaml")
+    values = load_yaml(f"deploy/kubernetes/helm/{service}.yaml")
     assert version(service) == values.get("loki", values)["image"]["tag"]
 
 
 def test_loki_limits() -> None:
     """The replicated Loki has the limits and schema of loki.yml, apart from a longer retention."""
-    shipped, values = load("loki/loki.yml"), load("deploy/kubernetes/helm/loki.yaml")["loki"]
+    shipped, values = load_yaml("loki/loki.yml"), load_yaml("deploy/kubernetes/helm/loki.yaml")["loki"]
     limits, same = shipped["limits_config"], values["limits_config"]
 
     assert limits.keys() == same.keys()

@@ -1,26 +1,16 @@
 """The computed figures of docs/scaling.md follow from the configuration."""
 
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from app.settings import Settings
-from tests.compose import compose
+from tests.compose import ROOT, compose, load_yaml, max_connections, pool_size
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/scaling.md").read_text()
 REQUESTS = 20  # per second, as in the table
 _BUCKETS = 20  # of a replica that grow between two scrapes, as in prometheus.yml
 _SERIES = 1500  # of a replica, at most
 _MIB = 2**20
-
-
-def load(path: str) -> Any:
-    """Return a parsed file of the project."""
-    return yaml.safe_load((ROOT / path).read_text())
 
 
 def table(title: str) -> dict[str, list[str]]:
@@ -41,12 +31,6 @@ def option(service: str, pattern: str) -> str:
     return str(found)
 
 
-def size(name: str) -> int:
-    """Return the size of the pool of connections of a service."""
-    default = Settings.model_fields["database_pool_size"].default
-    return int(compose()["services"][name]["environment"].get("DATABASE_POOL_SIZE", default))
-
-
 def checks(replicas: int) -> float:
     """Return the number of health checks per second."""
     services = compose()["services"]
@@ -58,14 +42,14 @@ def checks(replicas: int) -> float:
 def figures(replicas: int) -> dict[str, str]:
     """Return the computed figures for a number of replicas of api, as they are written in the table."""
     units = {name: float(row[0]) for name, row in table("What one of each costs").items()}
-    prometheus = load("prometheus/prometheus.yml")
+    prometheus = load_yaml("prometheus/prometheus.yml")
     interval = seconds(prometheus["global"]["scrape_interval"])
     collected = [each for each in compose()["services"].values() if each.get("labels", {}).get("logging") == "alloy"]
     levels = re.findall(r"\(\?P<known_level>(\S+)\)\$", (ROOT / "alloy/pipeline.alloy").read_text())[0].split("|")
     series = replicas * units["time series of a replica"]
     kept = seconds(option("prometheus", r"retention\.time=(\w+)"))
     per_hour = replicas * _BUCKETS * 3600 // interval
-    connections = size("api") + (replicas - 1) * size("api-replica")
+    connections = pool_size("api") + (replicas - 1) * pool_size("api-replica")
     lines = REQUESTS * units["log lines of a request at `debug`"]
     return {
         "log streams, at most": f"{len(collected) * len(levels)}",
@@ -102,18 +86,16 @@ def test_computed_figures(column: int, replicas: int) -> None:
 
 def test_limits() -> None:
     """The limits in the table are those of the configuration, and no figure is above its limit."""
-    services = compose()["services"]
+    postgres = compose()["services"]["postgres"]
     limits = {
-        "log streams, at most": load("loki/loki.yml")["limits_config"]["max_global_streams_per_user"],
-        "time series, at most": None,
-        "database connections, at most": int(option("postgres", r"max_connections=(\d+)")),
-        "MiB of memory for these connections": {"1g": 1024}[services["postgres"]["mem_limit"]],
+        "log streams, at most": load_yaml("loki/loki.yml")["limits_config"]["max_global_streams_per_user"],
+        "database connections, at most": max_connections(postgres["command"]),
+        "MiB of memory for these connections": {"1g": 1024}[postgres["mem_limit"]],
     }
     rows = table("Three and fifty replicas")
     for name, limit in limits.items():
-        if limit is not None:
-            assert f"{limit:,}" == rows[name][2], name
-            assert int(rows[name][1].replace(",", "")) <= limit, name
+        assert f"{limit:,}" == rows[name][2], name
+        assert int(rows[name][1].replace(",", "")) <= limit, name
 
-    most = 1 + (int(limits["database connections, at most"] or 0) - size("api")) // size("api-replica")
+    most = 1 + (limits["database connections, at most"] - pool_size("api")) // pool_size("api-replica")
     assert f"{most + 1}" in table("Where one machine ends")

@@ -44,21 +44,22 @@ for path in glob.glob(sys.argv[1]):
 
 def kubectl(*arguments: str, text: str | None = None, seconds: float = 180) -> str:
     """Run kubectl and return its output; raise `AssertionError` with its errors if it fails."""
-    done = _run(*arguments, text=text, seconds=seconds)
+    done = run_kubectl(*arguments, text=text, seconds=seconds)
     if done.returncode:
         msg = f"kubectl {' '.join(arguments)[:200]} ended with {done.returncode}: {done.stderr[-2000:]}"
         raise AssertionError(msg)
     return done.stdout
 
 
-def _run(*arguments: str, text: str | None = None, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+def run_kubectl(*arguments: str, text: str | None = None, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+    """Run kubectl, whether it succeeds or not."""
     command = ["kubectl", *arguments]
     return subprocess.run(command, input=text, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
 
 
 def errors(*arguments: str, text: str | None = None) -> str:
     """Return what kubectl prints on stderr, such as the reason of a refused object, or warnings."""
-    return _run(*arguments, text=text).stderr
+    return run_kubectl(*arguments, text=text).stderr
 
 
 def get(kind: str, *arguments: str, namespace: str = NAMESPACE) -> dict[str, Any]:
@@ -112,16 +113,8 @@ def forwarded(service: str, *ports: int) -> Iterator[list[str]]:
     """Forward ports of a service to free ports of this machine, and return their URLs."""
     local = [free_port() for _ in ports]
     pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
-    command = [
-        "kubectl",
-        "port-forward",
-        "--namespace",
-        NAMESPACE,
-        "--address",
-        "127.0.0.1",
-        f"service/{service}",
-        *pairs,
-    ]
+    options = ("--namespace", NAMESPACE, "--address", "127.0.0.1")
+    command = ["kubectl", "port-forward", *options, f"service/{service}", *pairs]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -190,7 +183,7 @@ def save_lines(container: str, path: Path) -> None:
 def connects(deployment: str, host: str, port: int) -> bool:
     """Return whether a pod of a deployment can open a connection."""
     program = f"import socket; socket.create_connection(({host!r}, {port}), 5)"
-    return not _run(
+    return not run_kubectl(
         "exec", "--namespace", NAMESPACE, f"deployment/{deployment}", "--", "python", "-c", program
     ).returncode
 
@@ -218,4 +211,4 @@ def can(account: str, verb: str, resource: str, namespace: str = NAMESPACE) -> b
     kind, _, part = resource.partition("/")
     who = f"--as=system:serviceaccount:{account}"
     options = ("--subresource", part, "--namespace", namespace)
-    return _run("auth", "can-i", verb, kind, who, *options).stdout.strip() == "yes"
+    return run_kubectl("auth", "can-i", verb, kind, who, *options).stdout.strip() == "yes"

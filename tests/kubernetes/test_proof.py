@@ -32,8 +32,10 @@ def test_objects_are_accepted(proof: Proof) -> None:
     """Server-side apply accepts every object without a warning, and all pods become ready."""
     began = time.monotonic()
     cluster.create_namespace_and_secret()
-    assert "" == cluster.errors("apply", "--server-side", "--kustomize", cluster.OVERLAY)
-    applied = cluster.kubectl("apply", "--server-side", "--kustomize", cluster.OVERLAY).splitlines()
+    done = cluster.run_kubectl("apply", "--server-side", "--kustomize", cluster.OVERLAY)
+    assert "" == done.stderr
+    assert 0 == done.returncode
+    applied = done.stdout.splitlines()
     _scale(PODS)
     cluster.wait_until_available()
     took = f"{time.monotonic() - began:.0f} s"

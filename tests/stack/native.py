@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -136,17 +136,25 @@ class NativeStack:
         self.servers.start("loki", command, environment)
         self.servers.wait_until_ready("loki", f"{self.url('loki')}/ready")
 
-    def start_alloy(self) -> None:
-        """Start Alloy with the shipped pipeline, which reads from files."""
+    def start_alloy(
+        self, source: str = "files.alloy", lines: str | None = None, launcher: Sequence[str | Path] = ()
+    ) -> None:
+        """Start Alloy with the shipped pipeline, which reads the files `lines`; containers use a `launcher`."""
         config = self.folder / "alloy"
         config.mkdir(exist_ok=True)
-        for name in ("pipeline.alloy", "files.alloy"):
+        for name in ("pipeline.alloy", source):
             shutil.copy(ROOT / "alloy" / name, config)
         command: list[str | Path] = [
-            server("alloy"), "run", config, f"--storage.path={self.folder}/alloy-data", "--disable-reporting",
-            f"--server.http.listen-addr={self._address('alloy')}",
+            *(launcher or [server("alloy")]), "run", config, f"--storage.path={self.folder}/alloy-data",
+            "--disable-reporting", f"--server.http.listen-addr={self._address('alloy')}",
         ]  # fmt: skip
-        environment = {"LOKI_URL": f"{self.url('loki')}/loki/api/v1/push", "LINES": str(self.lines)}
+        environment = {
+            "LOKI_URL": f"{self.url('loki')}/loki/api/v1/push",
+            "LINES": lines or str(self.lines),
+            # For the launcher.
+            "ALLOY": str(server("alloy")),
+            "STORAGE": f"{self.folder}/alloy-data",
+        }
         self.servers.start("alloy", command, environment)
         self.servers.wait_until_ready("alloy", f"{self.url('alloy')}/-/ready")
 

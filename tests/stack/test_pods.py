@@ -1,7 +1,6 @@
 """Alloy reads the log files of pods, as in deploy/kubernetes/, while they are rotated and Alloy is killed."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +11,7 @@ from typing import Self, TextIO
 import pytest
 
 from tests.stack import comparison, stores
-from tests.stack.native import ROOT, NativeStack, server
+from tests.stack.native import ROOT, NativeStack
 from tests.waiting import wait_for
 
 _SELECTOR = '{service_name="api"}'
@@ -82,23 +81,8 @@ def native() -> Iterator[NativeStack]:
 
 def start_alloy(native: NativeStack) -> None:
     """Start Alloy as in its DaemonSet, with the files of pods in another folder."""
-    config = native.folder / "alloy"
-    config.mkdir(exist_ok=True)
-    for name in ("pipeline.alloy", "kubernetes.alloy", "start.sh"):
-        shutil.copy(ROOT / "alloy" / name, config)
-    address = native.url("alloy").removeprefix("http://")
-    command: list[str | Path] = [
-        "bash", config / "start.sh", "run", config, f"--storage.path={native.folder}/positions", "--disable-reporting",
-        f"--server.http.listen-addr={address}",
-    ]  # fmt: skip
-    environment = {
-        "ALLOY": str(server("alloy")),
-        "STORAGE": f"{native.folder}/positions",
-        "LINES": f"{native.folder}/pods/spike-to-log_*/{{api,payments,loadtest}}/*.log",
-        "LOKI_URL": f"{native.url('loki')}/loki/api/v1/push",
-    }
-    native.servers.start("alloy", command, environment)
-    native.servers.wait_until_ready("alloy", f"{native.url('alloy')}/-/ready")
+    lines = f"{native.folder}/pods/spike-to-log_*/{{api,payments,loadtest}}/*.log"
+    native.start_alloy("kubernetes.alloy", lines, ["bash", ROOT / "alloy/start.sh"])
 
 
 def test_lines_of_pods(native: NativeStack) -> None:
